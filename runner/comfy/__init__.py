@@ -1,0 +1,1 @@
+"""ComfyUI: the process (engine) and the conversation with it (client)."""

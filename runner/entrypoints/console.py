@@ -1,0 +1,177 @@
+"""What people see in a terminal: progress, tables, errors. Results go to stdout, all else to stderr."""
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from runner.errors import InvalidParameters, RunnerError
+from runner.job import Artifact, Progress, Report, Result
+from runner.models import Model
+from runner.parameters import Parameter
+from runner.workflow import Workflow
+
+out = Console()
+err = Console(stderr=True)
+
+
+@contextmanager
+def progress_shown() -> Generator[Report]:
+    """One bar on a terminal, plain lines elsewhere."""
+    if not err.is_terminal:
+        yield _Lines()
+        return
+    with Bar(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[eta]}"),
+        console=err,
+        transient=True,
+        expand=True,
+    ) as bar:
+        task = bar.add_task("starting ComfyUI", total=1.0, eta="")
+
+        def report(progress: Progress) -> None:
+            bar.update(
+                task,
+                completed=progress.fraction,
+                description=escape(_stage(progress)),
+                eta=_eta(progress.eta),
+            )
+
+        yield report
+
+
+class _Lines:
+    """A line per stage and per tenth, for logs."""
+
+    def __init__(self) -> None:
+        self._said = ("", -1)
+
+    def __call__(self, progress: Progress) -> None:
+        now = (progress.stage, int(progress.fraction * 10))
+        if now != self._said:
+            self._said = now
+            err.print(
+                f"{progress.fraction:4.0%}  {_stage(progress)}", highlight=False, markup=False
+            )
+
+
+def show_error(error: RunnerError) -> None:
+    err.print(f"[bold red]error[/] [dim]({error.code})[/]")
+    if isinstance(error, InvalidParameters):
+        for problem in error.problems:
+            err.print(f"  [bold]{escape(problem.parameter)}[/]: {escape(problem.message)}")
+    else:
+        err.print(f"  {escape(error.message)}", highlight=False)
+
+
+def show_result(result: Result) -> None:
+    for artifact in result.artifacts:
+        out.print(f"[bold green]{escape(artifact.name)}[/]  {escape(artifact.location)}",
+                  highlight=False, soft_wrap=True)  # fmt: skip
+        out.print(f"  [dim]{_described(artifact)}[/]", highlight=False)
+    times = "  ".join(f"{stage} {seconds:.1f} s" for stage, seconds in result.timings.items())
+    seed = f"  seed {result.seed}" if result.seed is not None else ""
+    out.print(f"  [dim]{result.workflow}{seed}  {times}[/]", highlight=False)
+    if result.rehearsal:
+        out.print("  [dim]rehearsed on stand-in weights: graph, parameters, timing, sizes and sound "
+                  "are real; the picture is not[/]", highlight=False)  # fmt: skip
+
+
+def show_list(workflows: list[Workflow]) -> None:
+    table = Table(
+        "workflow", "version", "what it does", box=None, header_style="bold", padding=(0, 2)
+    )
+    for workflow in workflows:
+        table.add_row(workflow.name, workflow.version, escape(workflow.description))
+    out.print(table)
+
+
+def show_workflow(
+    workflow: Workflow,
+    parameters: tuple[Parameter, ...],
+    outputs: tuple[str, ...],
+    needed: tuple[Model, ...],
+) -> None:
+    out.print(f"[bold]{workflow.reference}[/]  {escape(workflow.description)}\n")
+    table = Table("parameter", "type", "default", "limits", "what it is",
+                  box=None, header_style="bold", padding=(0, 2))  # fmt: skip
+    for parameter in parameters:
+        table.add_row(
+            f"[bold]{escape(parameter.name)}[/]",
+            parameter.kind,
+            escape(_default(parameter)),
+            escape(_limits(parameter)),
+            escape(parameter.description),
+        )
+    out.print(table)
+    out.print(f"\n[bold]outputs[/]  {escape(', '.join(outputs)) or 'none named'}")
+    if needed:
+        out.print("\n[bold]models[/]")
+        for model in needed:
+            out.print(f"  {model.directory}/{model.name}", highlight=False, soft_wrap=True)
+
+
+def show_checks(rows: list[tuple[bool | None, str, str]]) -> None:
+    """`doctor`'s findings: fine, wrong or only told; what; how to mend it."""
+    marks: Mapping[bool | None, str] = {
+        True: "[green]ok[/]",
+        False: "[red]no[/]",
+        None: "[dim]--[/]",
+    }
+    table = Table("", "", "", box=None, show_header=False, padding=(0, 1))
+    for good, what, detail in rows:
+        table.add_row(marks[good], what, escape(detail))
+    out.print(table)
+
+
+def _stage(progress: Progress) -> str:
+    steps = f"  step {progress.step}/{progress.steps}" if progress.steps else ""
+    return f"{progress.stage}{steps}"
+
+
+def _eta(seconds: float | None) -> str:
+    return "" if seconds is None else f"{int(seconds) // 60}:{int(seconds) % 60:02d} left"
+
+
+def _described(artifact: Artifact) -> str:
+    probe = artifact.probe
+    parts: list[Any] = [probe.codec or probe.audio_codec or probe.kind]
+    parts += [f"{probe.width}x{probe.height}"] if probe.width else []
+    parts += [f"{probe.frames} frames at {probe.fps:g} fps"] if probe.frames and probe.fps else []
+    parts += [f"{probe.duration:.2f} s"] if probe.duration else []
+    parts += ["with sound"] if probe.has_audio and probe.kind == "video" else []
+    return ", ".join(map(str, [*parts, f"{artifact.bytes / 1000:,.0f} kB"]))
+
+
+def _default(parameter: Parameter) -> str:
+    if parameter.required:
+        return "required"
+    if parameter.draws:
+        return "drawn"
+    if parameter.default is None:
+        return "by rule"
+    text = str(parameter.default)
+    return text if len(text) <= 24 else f"{text[:23]}…"
+
+
+def _limits(parameter: Parameter) -> str:
+    limits = parameter.limits
+    if parameter.kind == "choice":
+        return " | ".join(parameter.choices)
+    if parameter.kind == "text":
+        return f"up to {limits['maxLength']} characters" if "maxLength" in limits else ""
+    if parameter.kind in ("integer", "number"):
+        step = limits.get("x-step", {}).get("by")
+        return f"{limits['minimum']:g} … {limits['maximum']:g}" + (
+            f", step {step:g}" if step else ""
+        )
+    return ""

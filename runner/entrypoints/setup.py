@@ -1,0 +1,64 @@
+"""From settings to a running engine, as every entry point needs it."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from runner import rehearsal
+from runner.comfy import engine
+from runner.comfy.client import ApiPrompt
+from runner.comfy.engine import Engine, EngineOptions
+from runner.run import Prepare
+from runner.settings import Settings
+
+PACK, REHEARSAL_PACK = "callsheet", "callsheet_rehearsal"
+
+
+def engine_options(
+    settings: Settings, *, rehearse: bool, user: Path | None = None
+) -> EngineOptions:
+    """Real models on the GPU, or stand-in weights on the CPU."""
+    ours, *others = settings.custom_nodes
+    packs = [ours / PACK, *([ours / REHEARSAL_PACK] if rehearse else [])]
+    return EngineOptions(
+        comfyui_dir=settings.comfyui_dir,
+        models=rehearsal_models(settings) if rehearse else settings.models,
+        packs=packs,
+        log_dir=settings.home / "logs",
+        custom_nodes=[folder for folder in others if folder.is_dir()],
+        extra_model_paths=None if rehearse else settings.extra_model_paths,
+        user=user,
+        pycache=settings.cache / "pycache",
+        cpu=rehearse or settings.cpu,
+    )
+
+
+def rehearsal_models(settings: Settings) -> Path:
+    return settings.cache / "rehearsal" / "models"
+
+
+def stand_ins(settings: Settings) -> Prepare:
+    """Builds the stand-in weights that a prompt's loaders ask for, as far as they are not there."""
+
+    def prepare(prompt: ApiPrompt) -> None:
+        rehearsal.ensure(
+            rehearsal.plan(prompt),
+            models_dir=rehearsal_models(settings),
+            comfyui_dir=settings.comfyui_dir,
+        )
+
+    return prepare
+
+
+@contextmanager
+def started(settings: Settings, *, rehearse: bool) -> Generator[Engine]:
+    with engine.running(engine_options(settings, rehearse=rehearse)) as running:
+        yield running
+
+
+@contextmanager
+def definitions(settings: Settings) -> Generator[dict[str, Any]]:
+    """The node definitions of a ComfyUI started for them."""
+    with engine.running(engine_options(settings, rehearse=settings.cpu)) as running:
+        yield running.comfy.object_info()

@@ -1,0 +1,112 @@
+"""Branches that are already decided: taken out before ComfyUI would validate them too. Pure."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from runner.shape import mapping, sequence
+
+ApiPrompt = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class _Switch:
+    """A lazy node that passes one of its inputs on: which one, once its selector is known."""
+
+    selector: str
+    chosen: Callable[[Any], str]
+
+
+_SWITCHES: Mapping[str, _Switch] = {
+    "ComfySwitchNode": _Switch("switch", lambda on: "on_true" if on else "on_false"),
+    "CallsheetPick": _Switch("index", lambda index: f"option{index}"),
+}
+
+
+def drop_decided(prompt: ApiPrompt, object_info: Mapping[str, Any]) -> ApiPrompt:
+    """The prompt with decided switches replaced by their chosen input.
+
+    Nodes that no output needs any more are left out. A switch is decided if its selector is a
+    literal or comes straight from a parameter node. A switch whose chosen input is not linked
+    stays: ComfyUI says what is wrong with it.
+    """
+    taken = {node_id: link for node_id in prompt if (link := _decided(prompt, node_id))}
+    rewired: ApiPrompt = {
+        node_id: {**node, "inputs": {k: _follow(v, taken) for k, v in node["inputs"].items()}}
+        for node_id, node in prompt.items()
+        if node_id not in taken
+    }
+    outputs = [i for i, node in rewired.items() if _saves(node, object_info)]
+    needed = _upstream(rewired, outputs)
+    # Without an output there is nothing to prune for: ComfyUI refuses such a prompt by itself.
+    return {i: n for i, n in rewired.items() if i in needed} if outputs else prompt
+
+
+def _decided(prompt: ApiPrompt, node_id: str) -> list[Any] | None:
+    node = prompt[node_id]
+    switch = _SWITCHES.get(node["class_type"])
+    if switch is None:
+        return None
+    value = _constant(prompt, node["inputs"].get(switch.selector))
+    chosen = None if value is None else node["inputs"].get(switch.chosen(value))
+    return chosen if _is_link(chosen, prompt) else None
+
+
+def _constant(prompt: ApiPrompt, value: Any) -> Any:
+    """What a selector is, as far as the graph itself says it; else None."""
+    if not _is_link(value, prompt):
+        return value
+    source, slot = prompt[str(value[0])], value[1]
+    inputs: Mapping[str, Any] = source["inputs"]
+    given = inputs.get("value")
+    match source["class_type"], slot:
+        case ("CallsheetBoolean" | "CallsheetInteger" | "CallsheetChoice" | "PrimitiveBoolean"
+              | "PrimitiveInt"), 0 if not isinstance(given, list):  # fmt: skip
+            return given
+        case "CallsheetChoice", 1 if not isinstance(given, list):
+            choices = [c.strip() for c in str(inputs.get("choices")).splitlines() if c.strip()]
+            return choices.index(given) if given in choices else None
+        case (("CallsheetText" | "CallsheetInteger" | "CallsheetNumber"), slot) if slot:
+            return _given(inputs)
+        case _:
+            return None
+
+
+def _given(inputs: Mapping[str, Any]) -> bool | None:
+    """A parameter node's `given` output: false for an optional one that holds nothing."""
+    value = inputs.get("value")
+    if isinstance(value, list):
+        return None
+    if inputs.get("required") or "max" not in inputs:
+        return bool(value) or bool(inputs.get("required"))
+    return value != 0 or inputs["min"] <= 0 <= inputs["max"]
+
+
+def _follow(value: Any, taken: Mapping[str, list[Any]]) -> Any:
+    """The link that a link leads to once decided switches are gone."""
+    seen: set[str] = set()
+    while _is_link(value, taken) and str(value[0]) not in seen:
+        seen.add(str(value[0]))  # switches in a circle: ComfyUI names the cycle
+        value = taken[str(value[0])]
+    return value
+
+
+def _upstream(prompt: ApiPrompt, ends: list[str]) -> set[str]:
+    needed: set[str] = set()
+    waiting = list(ends)
+    while waiting:
+        node_id = waiting.pop()
+        if node_id not in needed:
+            needed.add(node_id)
+            inputs = prompt[node_id]["inputs"].values()
+            waiting += [str(value[0]) for value in inputs if _is_link(value, prompt)]
+    return needed
+
+
+def _saves(node: Mapping[str, Any], object_info: Mapping[str, Any]) -> bool:
+    return bool(mapping(object_info.get(node["class_type"])).get("output_node"))
+
+
+def _is_link(value: Any, prompt: Mapping[str, Any]) -> bool:
+    pair = sequence(value)
+    return len(pair) == 2 and str(pair[0]) in prompt

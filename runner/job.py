@@ -1,0 +1,109 @@
+"""What travels along a job's path: frozen values, nothing that acts."""
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+# Fixed for ever: prompt ids of earlier jobs must stay derivable.
+_PROMPT_NAMESPACE = uuid.UUID("6f1d8a52-3f0b-4a0e-9d54-0c7a5c0f5e11")
+
+
+class Status(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One request to run one workflow once."""
+
+    id: str  # any non-empty string; ours
+    workflow: str  # reference `name@version`, or the path of a .json file
+    params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def prompt_id(self, attempt: int = 1) -> str:
+        """ComfyUI's id of this job's attempt: the same job and attempt always give the same UUID."""
+        return str(uuid.uuid5(_PROMPT_NAMESPACE, f"{self.id}#{attempt}"))
+
+
+def new_job_id(workflow_name: str, now: datetime) -> str:
+    """A job id that sorts by time and says what it was: `wan-t2v-20260131-235959-3f9a`."""
+    return f"{workflow_name}-{now:%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a media file holds, as read from the file itself."""
+
+    kind: str  # video, image, audio or other
+    container: str | None = None
+    codec: str | None = None
+    width: int | None = None  # pixels
+    height: int | None = None  # pixels
+    frames: int | None = None
+    fps: float | None = None
+    duration: float | None = None  # seconds
+    has_audio: bool = False
+    audio_codec: str | None = None
+    sample_rate: int | None = None  # Hz
+
+
+@dataclass(frozen=True)
+class OutputFile:
+    """A file that a node saved, not yet stored."""
+
+    name: str  # the output's name: the title of the node that saved it
+    path: Path
+    probe: Probe
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An output once stored."""
+
+    name: str
+    location: str  # a path or a URL
+    bytes: int
+    sha256: str
+    probe: Probe
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a job is. `fraction` never falls within one job."""
+
+    fraction: float  # 0..1
+    stage: str
+    step: int | None = None
+    steps: int | None = None
+    eta: float | None = None  # seconds
+
+
+Report = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    job_id: str
+    status: Status
+    workflow: str  # name@version
+    artifacts: tuple[Artifact, ...]
+    params: Mapping[str, Any]  # as the job ran with, defaults and drawn seeds included
+    seed: int | None
+    timings: Mapping[str, float]  # seconds per stage
+    rehearsal: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "artifacts": [_artifact(a) for a in self.artifacts]}
+
+
+def _artifact(artifact: Artifact) -> dict[str, Any]:
+    probe = {key: value for key, value in asdict(artifact.probe).items() if value is not None}
+    return {**asdict(artifact), "probe": probe}

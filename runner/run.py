@@ -1,0 +1,152 @@
+"""The path of a job, from request to result."""
+
+import contextlib
+import json
+import time
+import uuid
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from runner import models, outputs, parameters, progress
+from runner.comfy.client import ApiPrompt, Saved
+from runner.comfy.engine import Engine
+from runner.errors import Canceled, RunnerError
+from runner.graph import to_api
+from runner.graph.prune import drop_decided
+from runner.job import Artifact, Job, OutputFile, Progress, Report, Result, Status
+from runner.storage import Storage, sha256
+from runner.workflow import Document, Workflow
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A request that has been checked: nothing about it is wrong that can be known without ComfyUI."""
+
+    job: Job
+    workflow: Workflow
+    values: Mapping[str, Any]
+    document: Document  # the workflow with the job's values in its parameter nodes
+
+
+class Prepare(Protocol):
+    """What must be there before ComfyUI can run a prompt, such as stand-in weights."""
+
+    def __call__(self, prompt: ApiPrompt) -> None: ...
+
+
+def check(job: Job, workflow: Workflow) -> Ready:
+    """Validate a request. Raises InvalidParameters with every problem, or WorkflowError."""
+    found = parameters.read(workflow.document)
+    values = parameters.validate(found, job.params)
+    return Ready(job, workflow, values, parameters.fill(workflow.document, found, values))
+
+
+def run(
+    ready: Ready,
+    *,
+    engine: Engine,
+    storage: Storage,
+    report: Report = lambda _: None,
+    prepare: Prepare | None = None,
+) -> Result:
+    """Render a checked request and store its outputs, with the result as `<job>.json` beside them.
+
+    Raises RunnerError. A KeyboardInterrupt cancels the job in ComfyUI, too.
+    """
+    watch = _Stopwatch()
+    with watch("convert"):
+        definitions = engine.comfy.object_info()
+        prompt = drop_decided(to_api(ready.document, definitions), definitions)
+        names = outputs.declared(prompt, definitions, ready.document)
+        # Fresh for each run: a cached node would name a file that an earlier job has moved away.
+        prompt = outputs.with_prefix(prompt, names, f"callsheet/{uuid.uuid4().hex}")
+    with watch("prepare"):
+        if prepare is not None:
+            report(Progress(0.0, "making stand-in weights"))
+            prepare(prompt)
+            definitions = engine.comfy.object_info()
+        models.require(prompt, definitions, ready.document)
+    with watch("render"):
+        saved = _render(ready, prompt, definitions, engine, report)
+        folders = {"output": engine.output, "temp": engine.temp, "input": engine.input}
+        files = outputs.collect(saved, names, folders)
+    with watch("store"):
+        report(Progress(1.0, "storing"))
+        artifacts = _store(files, storage, ready.job.id)
+    result = _result(ready, artifacts, watch.seconds, rehearsal=prepare is not None)
+    _write_result(result, storage, engine.output)
+    return result
+
+
+def _render(
+    ready: Ready,
+    prompt: ApiPrompt,
+    definitions: Mapping[str, Any],
+    engine: Engine,
+    report: Report,
+) -> tuple[Saved, ...]:
+    prompt_id = ready.job.prompt_id()
+    tracker = progress.tracker(prompt, definitions)
+    try:
+        for message in engine.comfy.run(prompt, prompt_id=prompt_id, workflow=ready.document):
+            report(tracker.see(message.type, message.data, time.monotonic()))
+    except KeyboardInterrupt:
+        with contextlib.suppress(RunnerError):  # the engine may be gone as well
+            engine.comfy.cancel(prompt_id)
+        raise Canceled("the job was canceled") from None
+    return engine.comfy.outcome(prompt_id)
+
+
+def _store(files: tuple[OutputFile, ...], storage: Storage, job_id: str) -> tuple[Artifact, ...]:
+    stem = outputs.slug(job_id)
+    names = [file.name for file in files]
+    artifacts: list[Artifact] = []
+    for index, file in enumerate(files):
+        count = names[:index].count(file.name)  # a node may save several files
+        number = f"-{count + 1}" if count else ""
+        name = f"{stem}-{outputs.slug(file.name)}{number}{file.path.suffix}"
+        size, digest = file.path.stat().st_size, sha256(file.path)
+        location = storage.put(file.path, name)
+        artifacts.append(Artifact(file.name, location, size, digest, file.probe))
+    return tuple(artifacts)
+
+
+def _result(
+    ready: Ready, artifacts: tuple[Artifact, ...], timings: Mapping[str, float], *, rehearsal: bool
+) -> Result:
+    found = parameters.read(ready.workflow.document)
+    seeds = [ready.values[p.name] for p in found if p.kind == "seed"]
+    return Result(
+        job_id=ready.job.id,
+        status=Status.SUCCEEDED,
+        workflow=ready.workflow.reference,
+        artifacts=artifacts,
+        params=ready.values,
+        seed=seeds[0] if seeds else None,
+        timings={stage: round(seconds, 3) for stage, seconds in timings.items()},
+        rehearsal=rehearsal,
+    )
+
+
+def _write_result(result: Result, storage: Storage, scratch: Path) -> None:
+    file = scratch / f"{outputs.slug(result.job_id)}.json"
+    file.write_text(json.dumps(result.to_dict(), indent=2, ensure_ascii=False) + "\n")
+    storage.put(file, file.name)
+
+
+@dataclass
+class _Stopwatch:
+    """Seconds per stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
+    clock: Callable[[], float] = time.monotonic
+
+    @contextlib.contextmanager
+    def __call__(self, stage: str) -> Generator[None]:
+        start = self.clock()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.clock() - start

@@ -1,0 +1,45 @@
+"""Where things are on this machine: environment → values. Read by entry points only."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+_CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Settings:
+    comfyui_dir: Path  # a ComfyUI checkout
+    custom_nodes: tuple[Path, ...]  # folders of node packs, ours first
+    workflows: tuple[Path, ...]  # folders of released workflows, first found wins
+    models: Path  # ComfyUI's models folder: diffusion_models/, vae/, …
+    extra_model_paths: Path | None  # a ComfyUI extra_model_paths.yaml
+    home: Path  # logs and what the editor saves
+    cache: Path  # what can be made again: stand-in weights
+    cpu: bool  # run ComfyUI without a GPU
+
+
+def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Settings of this process. `COMFYUI_DIR` points at an existing ComfyUI checkout."""
+
+    def path(name: str, default: Path) -> Path:
+        return Path(environment[name]).expanduser() if environment.get(name) else default
+
+    home = path("CALLSHEET_HOME", platformdirs.user_data_path("callsheet"))
+    comfyui = path("COMFYUI_DIR", _CHECKOUT / "vendor" / "comfyui").absolute()
+    own = bool(environment.get("COMFYUI_DIR"))
+    extra = environment.get("CALLSHEET_EXTRA_MODEL_PATHS")
+    workflows = environment.get("CALLSHEET_WORKFLOWS", "").split(os.pathsep)
+    return Settings(
+        comfyui_dir=comfyui,
+        custom_nodes=(_CHECKOUT / "custom_nodes", *([comfyui / "custom_nodes"] if own else [])),
+        workflows=(*(Path(w) for w in workflows if w), _CHECKOUT / "workflows"),
+        models=path("CALLSHEET_MODELS", comfyui / "models" if own else home / "models").absolute(),
+        extra_model_paths=Path(extra).absolute() if extra else None,
+        home=home.absolute(),
+        cache=path("CALLSHEET_CACHE", platformdirs.user_cache_path("callsheet")).absolute(),
+        cpu=environment.get("CALLSHEET_CPU", "") not in ("", "0"),
+    )

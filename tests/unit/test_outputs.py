@@ -1,0 +1,92 @@
+"""Outputs: which files count, what they hold, what is refused."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from runner import outputs
+from runner.comfy.client import Saved
+from runner.errors import OutputMissing
+
+PROMPT = {
+    "4": {"class_type": "SaveVideo", "inputs": {"filename_prefix": "x"}, "_meta": {"title": "Final"}},
+    "9": {"class_type": "SaveVideo", "inputs": {"filename_prefix": "x"}, "_meta": {"title": "Draft"}},
+    "5": {"class_type": "Other", "inputs": {}, "_meta": {"title": "o"}},
+}  # fmt: skip
+INFO = {"SaveVideo": {"output_node": True}, "Other": {}}
+
+
+def make_video(path: Path, *, frames: int = 17, fps: int = 16, size: tuple[int, int] = (96, 64)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("h264", rate=fps)
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        for index in range(frames):
+            image = np.full((size[1], size[0], 3), index * 7 % 255, dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def test_app_view_chooses_and_orders_the_outputs() -> None:
+    assert outputs.declared(PROMPT, INFO, {}) == {"4": "Final", "9": "Draft"}
+    chosen = {"extra": {"linearData": {"outputs": [9]}}}
+    assert outputs.declared(PROMPT, INFO, chosen) == {"9": "Draft"}
+
+
+def test_every_saving_node_writes_under_the_jobs_prefix() -> None:
+    prompt = outputs.with_prefix(PROMPT, {"4": "Final cut!"}, "jobs/7")
+    assert prompt["4"]["inputs"]["filename_prefix"] == "jobs/7/final-cut"
+    assert prompt["9"]["inputs"]["filename_prefix"] == "jobs/7/9"
+    assert PROMPT["4"]["inputs"]["filename_prefix"] == "x"
+
+
+def test_a_video_is_probed(tmp_path: Path) -> None:
+    found = outputs.probe(make_video(tmp_path / "a.mp4"))
+    assert (found.kind, found.codec, found.width, found.height) == ("video", "h264", 96, 64)
+    assert (found.frames, found.fps, found.has_audio) == (17, 16.0, False)
+    assert found.duration == pytest.approx(17 / 16)
+
+
+def test_an_image_is_probed(tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    found = outputs.probe(tmp_path / "a.png")
+    assert (found.kind, found.width, found.height, found.fps) == ("image", 40, 30, None)
+
+
+def test_collecting_follows_subfolder_and_type(tmp_path: Path) -> None:
+    folders = {"output": tmp_path / "output", "temp": tmp_path / "temp"}
+    make_video(folders["output"] / "jobs" / "a_00001_.mp4")
+    make_video(folders["temp"] / "preview.mp4", frames=3)
+    saved = [Saved("4", "preview.mp4", "", "temp"), Saved("4", "a_00001_.mp4", "jobs", "output")]
+    files = outputs.collect(saved, {"4": "Final"}, folders)
+    assert [(f.name, f.probe.frames) for f in files] == [("Final", 17)]
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "noise"])
+def test_a_broken_output_is_no_success(tmp_path: Path, damage: str) -> None:
+    file = make_video(tmp_path / "a.mp4")
+    whole = file.read_bytes()
+    if damage == "missing":
+        file.unlink()
+    else:
+        file.write_bytes({"empty": b"", "cut": whole[: len(whole) // 3], "noise": b"x" * 999}[damage])
+    with pytest.raises(OutputMissing):
+        outputs.collect([Saved("4", "a.mp4", "", "output")], {"4": "Final"}, {"output": tmp_path})
+
+
+def test_a_declared_output_without_a_file_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(OutputMissing, match="Final"):
+        outputs.collect([], {"4": "Final"}, {"output": tmp_path})
+
+
+def test_a_file_outside_comfyuis_folder_is_refused(tmp_path: Path) -> None:
+    make_video(tmp_path / "secret.mp4")
+    (tmp_path / "output").mkdir()
+    saved = [Saved("4", "secret.mp4", "..", "output")]
+    with pytest.raises(OutputMissing, match="outside"):
+        outputs.collect(saved, {"4": "Final"}, {"output": tmp_path / "output"})
