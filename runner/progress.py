@@ -7,9 +7,8 @@ from typing import Any
 from runner.job import Progress
 from runner.shape import mapping, sequence
 
-# Shares of a render's time, by what a node takes and gives; a loader or a switch counts 1.
-_SAMPLER = 30.0
-_DECODER = 6.0
+# Shares of a render's time by what a node gives; anything else, such as a parameter, is quick.
+_SAMPLER, _DECODER, _LOADER, _SAVER, _QUICK = 30.0, 6.0, 3.0, 1.0, 0.1
 
 
 @dataclass
@@ -25,12 +24,11 @@ class Tracker:
     def see(self, kind: str, data: Mapping[str, Any], now: float) -> Progress:
         if self.started is None or kind == "execution_start":
             self.started = now  # time in the queue says nothing of the time left
-        step = steps = None
-        stage = self._last.stage
+        stage, step, steps = self._last.stage, self._last.step, self._last.steps
         if kind == "execution_cached":
             self._parts.update(dict.fromkeys(map(str, sequence(data.get("nodes"))), 1.0))
         elif kind == "executing" and data.get("node"):
-            stage = self.titles.get(str(data["node"]), stage)
+            stage, step, steps = self.titles.get(str(data["node"]), stage), None, None
         elif kind == "progress_state":
             for node_id, state in mapping(data.get("nodes")).items():
                 whole = float(state["max"]) or 1.0
@@ -67,9 +65,11 @@ def tracker(prompt: Mapping[str, Mapping[str, Any]], object_info: Mapping[str, A
 
 
 def _weight(node: Mapping[str, Any], definition: Mapping[str, Any]) -> float:
-    gives, takes = sequence(definition.get("output")), mapping(node["inputs"])
+    gives, takes = set(map(str, sequence(definition.get("output")))), mapping(node["inputs"])
     if "LATENT" in gives and ("steps" in takes or "sigmas" in takes):
         return _SAMPLER
     if "IMAGE" in gives and "vae" in takes:
         return _DECODER
-    return 1.0
+    if gives & {"MODEL", "CLIP", "VAE"} and "model" not in takes:
+        return _LOADER
+    return _SAVER if definition.get("output_node") else _QUICK

@@ -255,3 +255,6 @@ def _models(config: settings.Settings, found: workflows.Workflow) -> tuple[bool 
         return True, f"models of {found.name}", f"all {len(needed)} in {config.models}"
     listed = ", ".join(f"{m.directory}/{m.name}" for m in missing)
     return None, f"models of {found.name}", f"not in {config.models}: {listed}"
+
+if __name__ == "__main__":
+    main()

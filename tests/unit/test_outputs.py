@@ -18,7 +18,9 @@ PROMPT = {
 INFO = {"SaveVideo": {"output_node": True}, "Other": {}}
 
 
-def make_video(path: Path, *, frames: int = 17, fps: int = 16, size: tuple[int, int] = (96, 64)) -> Path:
+def make_video(
+    path: Path, *, frames: int = 17, fps: int = 16, size: tuple[int, int] = (96, 64)
+) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("h264", rate=fps)
@@ -74,7 +76,9 @@ def test_a_broken_output_is_no_success(tmp_path: Path, damage: str) -> None:
     if damage == "missing":
         file.unlink()
     else:
-        file.write_bytes({"empty": b"", "cut": whole[: len(whole) // 3], "noise": b"x" * 999}[damage])
+        file.write_bytes(
+            {"empty": b"", "cut": whole[: len(whole) // 3], "noise": b"x" * 999}[damage]
+        )
     with pytest.raises(OutputMissing):
         outputs.collect([Saved("4", "a.mp4", "", "output")], {"4": "Final"}, {"output": tmp_path})
 

@@ -56,7 +56,9 @@ def test_every_problem_is_reported_at_once() -> None:
         ({"promt": "x"}, "promt", "is no parameter of this workflow; did you mean prompt?"),
     ],
 )
-def test_a_problem_says_what_would_be_right(params: dict[str, Any], name: str, message: str) -> None:
+def test_a_problem_says_what_would_be_right(
+    params: dict[str, Any], name: str, message: str
+) -> None:
     assert problems(**params)[name] == message
 
 

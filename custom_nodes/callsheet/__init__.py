@@ -1,0 +1,34 @@
+"""Callsheet: parameter nodes that make a workflow file its own contract, and helpers for video."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from comfy_api.latest import ComfyExtension
+
+WEB_DIRECTORY = "./web"
+
+
+# ComfyUI is imported in here and not above: `ops` can be imported, and tested, without it.
+async def comfy_entrypoint() -> ComfyExtension:
+    from comfy_api.latest import ComfyExtension, io
+
+    from .nodes import frames, parameters, pick, wan
+
+    class Callsheet(ComfyExtension):
+        async def get_node_list(self) -> list[type[io.ComfyNode]]:
+            return [
+                parameters.Text,
+                parameters.Integer,
+                parameters.Number,
+                parameters.Boolean,
+                parameters.Choice,
+                parameters.Seed,
+                frames.DurationToFrames,
+                frames.KeepFrames,
+                pick.Pick,
+                wan.WanPlan,
+            ]
+
+    return Callsheet()

@@ -1,0 +1,22 @@
+"""Types of outputs that feed more than one kind of input."""
+
+from comfy_api.latest import io
+
+
+class Loose(str):
+    """A type name that the server takes for equal to every other.
+
+    A V1 combo's type is the list of its options, which no string can name; the server keeps this
+    door open for such types (comfy_execution/validation.py, "pre-union behaviour"). The editor
+    reads the plain string and stays strict.
+    """
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    # Defining a comparison drops the hash that str has.
+    __hash__ = str.__hash__
+
+
+IntOrFloat = io.Custom("INT,FLOAT")
+ComboOrString = io.Custom(Loose("COMBO,STRING"))

@@ -1,0 +1,1 @@
+"""Pure functions: no ComfyUI, no files, no state."""

@@ -1,0 +1,110 @@
+"""The engine: starts, says why it cannot, leaves ComfyUI's tree alone; jobs can be canceled."""
+
+import dataclasses
+import threading
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+from conftest import SMALL, Render
+
+from runner import parameters
+from runner.comfy import engine as engines
+from runner.comfy.client import Comfy
+from runner.comfy.engine import Engine
+from runner.entrypoints import setup
+from runner.errors import Canceled, EngineUnavailable, PromptRejected
+from runner.job import Job
+from runner.run import check, run
+from runner.settings import Settings
+from runner.storage.local import LocalStorage
+from runner.workflow import Workflow
+
+
+def test_nothing_is_written_into_comfyuis_tree(
+    engine: Engine, settings: Settings, render: Render
+) -> None:
+    render()
+    started = engine.log.stat().st_ctime - 600
+    fresh = [p for p in settings.comfyui_dir.rglob("*") if p.stat().st_ctime > started]
+    assert [p for p in fresh if p.name == "__pycache__" or p.is_file()] == []
+
+
+def test_no_comfyui_says_what_to_do(settings: Settings, tmp_path: Path) -> None:
+    elsewhere = dataclasses.replace(settings, comfyui_dir=tmp_path)
+    with (
+        pytest.raises(EngineUnavailable, match="COMFYUI_DIR"),
+        setup.started(elsewhere, rehearse=True),
+    ):
+        pass
+
+
+def test_an_engine_that_ends_at_start_shows_the_end_of_its_log(
+    settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "comfyui_version.py").write_text('__version__ = "0.30.0"\n')
+    (tmp_path / "main.py").write_text('import sys; print("no module named torch"); sys.exit(3)\n')
+    broken = dataclasses.replace(settings, comfyui_dir=tmp_path)
+    with (
+        pytest.raises(EngineUnavailable, match=r"exit code 3[\s\S]*no module named torch"),
+        setup.started(broken, rehearse=True),
+    ):
+        pass
+
+
+def test_another_version_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "comfyui_version.py").write_text('__version__ = "0.29.1"\n')
+    with pytest.warns(UserWarning, match=r"0\.29\.1; callsheet is tested with 0\.30\.0"):
+        engines.check_version(tmp_path)
+
+
+def test_the_packs_widgets_are_those_the_runner_reads(engine: Engine) -> None:
+    for class_type, names in parameters.WIDGETS.items():
+        declared = engine.comfy.object_info(class_type)[class_type]["input"]["required"]
+        widgets: list[str] = []
+        for name, (_, options) in declared.items():
+            widgets += [
+                name,
+                *(["control_after_generate"] if "control_after_generate" in options else []),
+            ]
+        assert tuple(widgets) == names
+
+
+def test_the_server_refuses_what_the_runner_would(engine: Engine) -> None:
+    prompt = {
+        "1": {"class_type": "CallsheetInteger", "_meta": {"title": "Width"}, "inputs": {
+            "value": 1000, "name": "width", "description": "", "required": False,
+            "min": 64, "max": 1920, "step": 16}},
+        "2": {"class_type": "PreviewAny", "_meta": {"title": "See"}, "inputs": {"source": ["1", 0]}},
+    }  # fmt: skip
+    with pytest.raises(PromptRejected) as caught:
+        list(engine.comfy.run(prompt, prompt_id=str(uuid.uuid4()), workflow={}))
+    assert str(caught.value) == (
+        "Width (node 1): width: 1000 is not a multiple of 16; nearest 992 or 1008"
+    )
+
+
+def test_a_canceled_job_ends_and_the_next_one_runs(
+    engine: Engine, settings: Settings, wan: Workflow, render: Render, tmp_path: Path
+) -> None:
+    long = {**SMALL, "steps": 100, "num_frames": 81, "seed": int(time.time())}
+    job = Job(uuid.uuid4().hex, "w", long)
+    with Comfy(engine.url) as other:
+        timer = threading.Timer(3.0, lambda: other.cancel(job.prompt_id()))
+        timer.start()
+        with pytest.raises(Canceled):
+            run(
+                check(job, wan),
+                engine=engine,
+                storage=LocalStorage(tmp_path),
+                prepare=setup.stand_ins(settings),
+            )
+    assert render().artifacts
+
+
+def test_jobs_on_one_engine_do_not_see_each_others_files(render: Render) -> None:
+    first, second = render(), render()
+    assert Path(first.artifacts[0].location).is_file()
+    assert Path(second.artifacts[0].location).is_file()
+    assert first.artifacts[0].location != second.artifacts[0].location

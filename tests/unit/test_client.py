@@ -1,0 +1,171 @@
+"""The conversation with ComfyUI when it goes wrong: every job ends, and with the right word."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from fake_comfy import FakeComfy
+
+from runner.comfy import client
+from runner.comfy.client import Comfy
+from runner.errors import (
+    Canceled,
+    EngineUnavailable,
+    ExecutionFailed,
+    OutOfMemory,
+    PromptRejected,
+)
+from runner.job import Job
+
+PROMPT: dict[str, dict[str, Any]] = {
+    "7": {"class_type": "X", "inputs": {}, "_meta": {"title": "X"}}
+}
+ID = Job("job", "w").prompt_id()
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "QUIET", 0.3)
+    monkeypatch.setattr(client, "RECONNECT", 2.0)
+
+
+def follow(fake: FakeComfy) -> tuple[list[str], Any]:
+    with fake as url, Comfy(url) as comfy:
+        seen = [m.type for m in comfy.run(PROMPT, prompt_id=ID, workflow={})]
+        return seen, comfy.outcome(ID)
+
+
+async def plain(fake: FakeComfy, prompt_id: str) -> None:
+    await fake.send("execution_start", prompt_id=prompt_id)
+    await fake.send("executing", node="7", prompt_id=prompt_id)
+    fake.end(prompt_id)
+    await fake.send("executing", node=None, prompt_id=prompt_id)
+
+
+def test_a_plain_job() -> None:
+    seen, saved = follow(FakeComfy(plain))
+    assert seen[-3:] == ["execution_start", "executing", "executing"]
+    assert [(s.node_id, s.filename, s.subfolder, s.type) for s in saved] == [
+        ("9", "v.mp4", "s", "output")
+    ]
+
+
+def test_messages_of_other_jobs_are_not_ours() -> None:
+    async def script(fake: FakeComfy, prompt_id: str) -> None:
+        await fake.send("executing", node=None, prompt_id="another")
+        await fake.send("execution_error", prompt_id="another")
+        await plain(fake, prompt_id)
+
+    seen, _ = follow(FakeComfy(script))
+    assert "execution_error" not in seen
+
+
+def test_a_lost_connection_is_taken_up_again() -> None:
+    async def script(fake: FakeComfy, prompt_id: str) -> None:
+        await fake.send("execution_start", prompt_id=prompt_id)
+        await fake.drop()
+        while not fake.sockets:
+            await asyncio.sleep(0.01)
+        await fake.send("executing", node="7")  # the server's repetition has no prompt id
+        await plain(fake, prompt_id)
+
+    fake = FakeComfy(script)
+    seen, saved = follow(fake)
+    assert saved
+    assert fake.connections == 2
+    assert "executing" in seen
+
+
+def test_a_job_that_ends_while_the_connection_is_down_ends_here_too() -> None:
+    async def script(fake: FakeComfy, prompt_id: str) -> None:
+        fake.end(prompt_id)
+        await fake.drop()
+
+    assert follow(FakeComfy(script))[1]
+
+
+def test_a_silent_websocket_does_not_hang() -> None:
+    async def script(fake: FakeComfy, prompt_id: str) -> None:
+        fake.end(prompt_id)  # and no message ever
+
+    assert follow(FakeComfy(script))[1]
+
+
+def test_a_job_that_a_restarted_server_has_forgotten_is_given_up() -> None:
+    async def script(fake: FakeComfy, prompt_id: str) -> None:
+        fake.known.clear()
+        await fake.drop()
+
+    with pytest.raises(EngineUnavailable, match="does not know the job"):
+        follow(FakeComfy(script))
+
+
+def test_a_server_that_is_not_there_is_named() -> None:
+    with Comfy("http://127.0.0.1:9") as comfy:
+        with pytest.raises(EngineUnavailable, match="127.0.0.1:9 cannot be reached"):
+            comfy.object_info()
+        with pytest.raises(EngineUnavailable):
+            list(comfy.run(PROMPT, prompt_id=ID, workflow={}))
+
+
+def test_a_dead_engine_says_why_at_once() -> None:
+    with (
+        Comfy("http://127.0.0.1:9", alive=lambda: "it ended with exit code 3") as comfy,
+        pytest.raises(EngineUnavailable, match="exit code 3"),
+    ):
+        list(comfy.run(PROMPT, prompt_id=ID, workflow={}))
+
+
+ERROR = {
+    "node_id": "7",
+    "node_type": "X",
+    "exception_type": "ValueError",
+    "exception_message": "bad size\n",
+    "traceback": ["line 1"],
+}
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (("execution_error", ERROR), ExecutionFailed),
+        (("execution_error", {**ERROR, "exception_type": "torch.OutOfMemoryError"}), OutOfMemory),
+        (("execution_interrupted", {}), Canceled),
+    ],
+)
+def test_failures_are_told_apart(message: tuple[str, dict[str, Any]], expected: type) -> None:
+    async def script(fake: FakeComfy, prompt_id: str) -> None:
+        fake.end(prompt_id, error=message)
+        await fake.send("executing", node=None, prompt_id=prompt_id)
+
+    with pytest.raises(expected) as caught:
+        follow(FakeComfy(script))
+    assert caught.type is expected
+    if expected is ExecutionFailed:
+        assert str(caught.value) == "Sample: ValueError: bad size"
+
+
+def rejected(problem: dict[str, Any]) -> dict[str, Any]:
+    return {"node_errors": {"7": {"class_type": "X", "errors": [problem, problem]}}}
+
+
+def test_node_errors_in_a_200_are_a_rejection() -> None:
+    problem = {"type": "value_not_in_list", "message": "Value not in list", "details": "a: 'b'"}
+    fake = FakeComfy(plain, answer=rejected(problem))
+    with pytest.raises(PromptRejected) as caught:
+        follow(fake)
+    assert str(caught.value) == "X (node 7): Value not in list: a: 'b'"
+    assert fake.canceled == [ID]
+
+
+def test_a_nodes_own_words_come_through_alone_and_once() -> None:
+    problem = {
+        "type": "custom_validation_failed",
+        "message": "Custom validation failed for node",
+        "details": "value - width: 1000 is not a multiple of 16",
+    }
+    other = {**problem, "details": "min - width: 1000 is not a multiple of 16"}
+    answer = {"node_errors": {"7": {"class_type": "X", "errors": [problem, other]}}}
+    with pytest.raises(PromptRejected) as caught:
+        follow(FakeComfy(plain, answer=answer, status=400))
+    assert str(caught.value) == "X (node 7): width: 1000 is not a multiple of 16"
