@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from .conftest import Editor
+    from editor import Editor
 
 PACK = Path(__file__).parents[2] / "custom_nodes" / "callsheet"
 NODES = [

@@ -2,12 +2,10 @@
 
 import dataclasses
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import av
-import numpy as np
 import pytest
 
 from runner import settings as runner_settings
@@ -21,9 +19,7 @@ from runner.settings import Settings
 from runner.storage.local import LocalStorage
 from runner.workflow import Workflow
 
-SMALL = {"prompt": "a red kite over a blue sea", "width": 128, "height": 96, "num_frames": 17,
-         "steps": 4, "seed": 1}  # fmt: skip
-Render = Callable[..., Result]
+from rendering import SMALL, Render
 
 
 @pytest.fixture(scope="session")
@@ -56,15 +52,3 @@ def render(engine: Engine, settings: Settings, wan: Workflow, tmp_path: Path) ->
         )
 
     return rendered
-
-
-def pictures(result: Result) -> np.ndarray:
-    """The video's frames: [frames, height, width, 3], 0..255."""
-    with av.open(result.artifacts[0].location) as container:
-        return np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
-
-
-def difference(one: Result, other: Result) -> float:
-    """Mean absolute difference of two videos, in steps of 0..255."""
-    a, b = pictures(one).astype(float), pictures(other).astype(float)
-    return float(np.abs(a - b).mean())

@@ -7,7 +7,6 @@ import uuid
 from pathlib import Path
 
 import pytest
-from conftest import SMALL, Render
 
 from runner import parameters
 from runner.comfy import engine as engines
@@ -20,6 +19,8 @@ from runner.run import check, run
 from runner.settings import Settings
 from runner.storage.local import LocalStorage
 from runner.workflow import Workflow
+
+from rendering import SMALL, Render
 
 
 def test_nothing_is_written_into_comfyuis_tree(

@@ -9,7 +9,6 @@ from typing import Any
 
 import av
 import pytest
-from conftest import SMALL, Render, difference
 
 from runner import parameters
 from runner.comfy.engine import Engine
@@ -18,6 +17,8 @@ from runner.job import Job
 from runner.run import check, run
 from runner.storage.local import LocalStorage
 from runner.workflow import Workflow
+
+from rendering import SMALL, Render, difference
 
 
 @pytest.mark.parametrize(

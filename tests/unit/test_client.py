@@ -4,7 +4,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from fake_comfy import FakeComfy
 
 from runner.comfy import client
 from runner.comfy.client import Comfy
@@ -16,6 +15,8 @@ from runner.errors import (
     PromptRejected,
 )
 from runner.job import Job
+
+from fake_comfy import FakeComfy
 
 PROMPT: dict[str, dict[str, Any]] = {
     "7": {"class_type": "X", "inputs": {}, "_meta": {"title": "X"}}
@@ -102,7 +103,7 @@ def test_a_job_that_a_restarted_server_has_forgotten_is_given_up() -> None:
 
 def test_a_server_that_is_not_there_is_named() -> None:
     with Comfy("http://127.0.0.1:9") as comfy:
-        with pytest.raises(EngineUnavailable, match="127.0.0.1:9 cannot be reached"):
+        with pytest.raises(EngineUnavailable, match=r"127\.0\.0\.1:9 cannot be reached"):
             comfy.object_info()
         with pytest.raises(EngineUnavailable):
             list(comfy.run(PROMPT, prompt_id=ID, workflow={}))

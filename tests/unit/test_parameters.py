@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
-from workflows import document, parameter
 
 from runner import parameters
 from runner.errors import InvalidParameters, WorkflowError
+
+from workflows import document, parameter
 
 PROMPT = parameter("Text", 1, "a boat", "prompt", "What is seen.", True, 1, 20)
 WIDTH = parameter("Integer", 2, 1280, "width", "Pixels.", False, 64, 1920, 16)

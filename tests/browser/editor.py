@@ -1,0 +1,110 @@
+"""The graph editor in a browser: short names for what tests do with it."""
+
+import json
+import uuid
+from typing import Any
+
+from playwright.sync_api import ConsoleMessage, Locator, Page
+
+# Registered nodes alone are not enough: the Vue half of the editor comes up later.
+EDITOR_IS_READY = """() => window.app?.vueAppReady && app.graph && !app.extensionManager?.spinner
+  && Object.keys(window.LiteGraph?.registered_node_types ?? {}).length > 100"""
+
+
+class Editor:
+    """The graph editor in a browser: short names for what tests do with it."""
+
+    def __init__(self, page: Page, url: str) -> None:
+        self.page = page
+        self.url = url
+        self.complaints: list[str] = []  # errors that come from the pack's scripts
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("console", self._listen)
+
+    def _listen(self, message: ConsoleMessage) -> None:
+        from_pack = "/extensions/callsheet/" in message.location.get("url", "") + message.text
+        if message.type in ("error", "warning") and from_pack:
+            self.complaints.append(message.text)
+
+    def open(self, *, vue_nodes: bool = True) -> None:
+        self.page.goto(self.url, wait_until="domcontentloaded", timeout=120_000)
+        self.page.wait_for_function(EDITOR_IS_READY, timeout=120_000)
+        self.page.evaluate(
+            """async (vue) => {
+              const settings = app.extensionManager.setting;
+              await settings.set("Comfy.TutorialCompleted", true);
+              await settings.set("Comfy.VueNodes.Enabled", vue);
+              await settings.set("Comfy.Graph.CanvasInfo", false);
+            }""",
+            vue_nodes,
+        )
+        self.page.wait_for_timeout(500)
+        self.page.keyboard.press("Escape")  # the template browser of a first visit
+        self.clear()
+
+    def clear(self) -> None:
+        """An empty graph with a new id: the editor keeps widget states by graph and node id."""
+        empty = {"id": str(uuid.uuid4()), "nodes": [], "links": [], "version": 0.4}
+        self.page.evaluate(
+            """async (empty) => {
+              await app.loadGraphData(empty);
+              app.canvas.ds.scale = 1;
+              app.canvas.ds.offset = [0, 0];
+            }""",
+            empty,
+        )
+        self.complaints.clear()
+
+    def add(self, node_id: str, *, title: str | None = None, **values: Any) -> int:
+        """A fresh node, as from the menu, with these widget values; its id."""
+        number = self.page.evaluate(
+            """([type, title, values]) => {
+              const node = LiteGraph.createNode(type);
+              const i = app.graph._nodes.length;
+              node.pos = [120 + (i % 3) * 420, 120 + Math.floor(i / 3) * 260];
+              app.graph.add(node);
+              if (title) node.title = title;
+              for (const [name, value] of Object.entries(values))
+                node.widgets.find((widget) => widget.name === name).value = value;
+              app.canvas.setDirty(true, true);
+              return node.id;
+            }""",
+            [node_id, title, values],
+        )
+        self.page.wait_for_timeout(200)
+        return int(number)
+
+    def value(self, node: int, name: str = "value") -> Any:
+        return self.page.evaluate(
+            "([id, name]) => app.graph.getNodeById(id).widgets.find((w) => w.name === name).value",
+            [node, name],
+        )
+
+    def shown(self, node: int) -> str:
+        """What the number field of a node shows."""
+        return self._number(node).input_value()
+
+    def type_number(self, node: int, text: str) -> Any:
+        """Types into the value's field; the value after that."""
+        self._number(node).fill(text, force=True)
+        return self.press(node, "Enter")
+
+    def press(self, node: int, key: str) -> Any:
+        self._number(node).press(key)
+        self.page.wait_for_timeout(150)
+        return self.value(node)
+
+    def _number(self, node: int) -> Locator:
+        return self.page.locator(f"[data-node-id='{node}'] input[role=spinbutton]").first
+
+    def save(self) -> dict[str, Any]:
+        return self.page.evaluate("() => JSON.parse(JSON.stringify(app.rootGraph.serialize()))")
+
+    def load(self, workflow: dict[str, Any]) -> None:
+        self.page.evaluate(
+            "async (text) => app.loadGraphData(JSON.parse(text))", json.dumps(workflow)
+        )
+        self.page.wait_for_timeout(500)
+
+    def api_prompt(self) -> dict[str, Any]:
+        return self.page.evaluate("async () => (await app.graphToPrompt()).output")
