@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator, TypeChecker, ValidationError, valid
 from jsonschema.protocols import Validator
 
 from runner.errors import InvalidParameters, Problem, WorkflowError
-from runner.shape import sequence
+from runner.shape import mapping, sequence
 from runner.workflow import Document, linear_data, nodes, title
 
 Schema: TypeAlias = dict[str, Any]
@@ -63,7 +63,9 @@ class Parameter:
             return False
         if self.kind == "text":
             return self.value == ""
-        return self.kind in ("integer", "number") and self.value == 0 and not _within(0, self.limits)
+        return (
+            self.kind in ("integer", "number") and self.value == 0 and not _within(0, self.limits)
+        )
 
     @property
     def default(self) -> Any:
@@ -154,6 +156,16 @@ def fill(
     return filled
 
 
+def from_prompt(node_id: str, node: Mapping[str, Any]) -> Parameter | None:
+    """The parameter that a node of an API prompt is; None if it is another node."""
+    kind, inputs = str(node.get("class_type")), mapping(node.get("inputs"))
+    if kind not in WIDGETS:
+        return None
+    widgets = {name: inputs.get(name) for name in WIDGETS[kind]}
+    shown = mapping(node.get("_meta")).get("title")
+    return _from_widgets(kind, widgets, node_id=node_id, shown=str(shown or kind))
+
+
 def _parameter(node: Mapping[str, Any]) -> Parameter:
     kind = str(node["type"])
     stored = sequence(node.get("widgets_values"))
@@ -163,11 +175,15 @@ def _parameter(node: Mapping[str, Any]) -> Parameter:
             f"{title(node)} (node {node.get('id')}) holds no values for {', '.join(names)}"
         )
     widgets = dict(zip(names, stored, strict=False))
+    return _from_widgets(kind, widgets, node_id=str(node.get("id")), shown=title(node))
+
+
+def _from_widgets(kind: str, widgets: Mapping[str, Any], *, node_id: str, shown: str) -> Parameter:
     return Parameter(
         name=str(widgets["name"] or ""),
         kind=kind.removeprefix("Callsheet").lower(),
-        node_id=str(node.get("id")),
-        title=title(node),
+        node_id=node_id,
+        title=shown,
         description=str(widgets["description"] or ""),
         required=widgets["required"] is True,
         value=widgets["value"],

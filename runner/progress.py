@@ -8,7 +8,7 @@ from runner.job import Progress
 from runner.shape import mapping, sequence
 
 # Shares of a render's time by what a node gives; anything else, such as a parameter, is quick.
-_SAMPLER, _DECODER, _LOADER, _SAVER, _QUICK = 30.0, 6.0, 3.0, 1.0, 0.1
+_SAMPLER, _DECODER, _LOADER, _OTHER, _QUICK = 30.0, 6.0, 3.0, 1.0, 0.1
 
 
 @dataclass
@@ -16,7 +16,7 @@ class Tracker:
     """Follows one prompt. `see` takes a message's type, its data and the time in seconds."""
 
     weights: Mapping[str, float]  # by node id
-    titles: Mapping[str, str]
+    titles: Mapping[str, str]  # of the nodes that take time: the stages
     started: float | None = None
     _parts: dict[str, float] = field(default_factory=dict[str, float])  # 0..1 by node id
     _last: Progress = field(default_factory=lambda: Progress(0.0, "queued"))
@@ -25,10 +25,12 @@ class Tracker:
         if self.started is None or kind == "execution_start":
             self.started = now  # time in the queue says nothing of the time left
         stage, step, steps = self._last.stage, self._last.step, self._last.steps
+        if kind == "execution_start":
+            stage = "starting"
         if kind == "execution_cached":
             self._parts.update(dict.fromkeys(map(str, sequence(data.get("nodes"))), 1.0))
-        elif kind == "executing" and data.get("node"):
-            stage, step, steps = self.titles.get(str(data["node"]), stage), None, None
+        elif kind == "executing" and data.get("node") in self.titles:
+            stage, step, steps = self.titles[data["node"]], None, None
         elif kind == "progress_state":
             for node_id, state in mapping(data.get("nodes")).items():
                 whole = float(state["max"]) or 1.0
@@ -52,16 +54,16 @@ class Tracker:
 
 def tracker(prompt: Mapping[str, Mapping[str, Any]], object_info: Mapping[str, Any]) -> Tracker:
     """A tracker for an API prompt."""
-    return Tracker(
-        weights={
-            node_id: _weight(node, object_info.get(node["class_type"], {}))
-            for node_id, node in prompt.items()
-        },
-        titles={
-            node_id: str(mapping(node.get("_meta")).get("title") or node["class_type"])
-            for node_id, node in prompt.items()
-        },
-    )
+    weights = {
+        node_id: _weight(node, mapping(object_info.get(node["class_type"])))
+        for node_id, node in prompt.items()
+    }
+    titles = {
+        node_id: str(mapping(node.get("_meta")).get("title") or node["class_type"])
+        for node_id, node in prompt.items()
+        if weights[node_id] > _QUICK
+    }
+    return Tracker(weights, titles)
 
 
 def _weight(node: Mapping[str, Any], definition: Mapping[str, Any]) -> float:
@@ -72,4 +74,4 @@ def _weight(node: Mapping[str, Any], definition: Mapping[str, Any]) -> float:
         return _DECODER
     if gives & {"MODEL", "CLIP", "VAE"} and "model" not in takes:
         return _LOADER
-    return _SAVER if definition.get("output_node") else _QUICK
+    return _OTHER if "CONDITIONING" in gives or definition.get("output_node") else _QUICK

@@ -24,7 +24,9 @@ err = Console(stderr=True)
 def progress_shown() -> Generator[Report]:
     """One bar on a terminal, plain lines elsewhere."""
     if not err.is_terminal:
-        yield _Lines()
+        lines = _Lines()
+        lines(Progress(0.0, "starting ComfyUI"))
+        yield lines
         return
     with Bar(
         SpinnerColumn(),

@@ -1,0 +1,139 @@
+"""Lets ComfyUI run Callsheet's stand-in weights; inert for every other file. Adds no nodes.
+
+A stand-in has the safetensors metadata key `callsheet_rehearsal`. For such a file, and only then:
+
+- text encoders: ComfyUI builds one at the single size its family has, whatever the file holds. Its
+  own `<name>_model_config` model option (comfy/sd1_clip.py) can say otherwise, but no loader node
+  sets it. So the file brings the model options it needs, and the hook hands them on.
+- Mochi: ComfyUI builds its transformer and its VAE at one size, too. The hooks build them at the size
+  that the file says.
+- VAEs: few channels make torch choose a convolution nine times slower than it need be; the hook
+  makes it take the other one.
+"""
+
+import contextlib
+import functools
+import inspect
+import json
+import logging
+from pathlib import Path
+
+import comfy.ldm.genmo.vae.model as genmo
+import comfy.model_detection
+import comfy.sd
+import torch
+
+KEY = "callsheet_rehearsal"
+NODE_CLASS_MAPPINGS = {}
+
+_MAX_HEADER = 100_000_000  # bytes; the safetensors format's own limit
+
+
+def model_options_of(path):
+    """The model options that a stand-in asks for; {} for any other file. Reads the header only."""
+    if not str(path).lower().endswith((".safetensors", ".sft")):
+        return {}
+    try:
+        with Path(path).open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = file.read(length) if length <= _MAX_HEADER else b""
+        # The header of a real checkpoint lists thousands of tensors: do not parse it in vain.
+        if KEY.encode() not in header:
+            return {}
+        return marked_options(json.loads(header).get("__metadata__", {}))
+    except (OSError, ValueError):
+        return {}  # the loader itself says best what is wrong with a file
+
+
+def marked_options(metadata):
+    """The model options in a file's metadata; {} if it is no stand-in."""
+    return json.loads(metadata[KEY]).get("model_options", {}) if KEY in metadata else {}
+
+
+def accept_stand_ins(load):
+    """`comfy.sd.load_clip`, with the model options of stand-ins added to the caller's."""
+    signature = inspect.signature(load)
+
+    @functools.wraps(load)
+    def load_clip(*args, **kwargs):
+        call = signature.bind(*args, **kwargs)
+        options = {}
+        for path in call.arguments.get("ckpt_paths", ()):
+            options.update(model_options_of(path))
+        if not options:
+            return load(*args, **kwargs)
+        logging.info("callsheet_rehearsal: stand-in text encoder, %s", ", ".join(sorted(options)))
+        call.arguments["model_options"] = {**call.arguments.get("model_options", {}), **options}
+        return load(*call.args, **call.kwargs)
+
+    load_clip.rehearses = True
+    return load_clip
+
+
+def hasten_stand_ins(init):
+    """`comfy.sd.VAE.__init__`; a stand-in's 3D convolutions go to oneDNN."""
+    signature = inspect.signature(init)
+
+    @functools.wraps(init)
+    def vae_init(self, *args, **kwargs):
+        metadata = signature.bind(self, *args, **kwargs).arguments.get("metadata") or {}
+        with mochi_vae_sizes(marked_options(metadata).get("mochi_vae")):
+            init(self, *args, **kwargs)
+        if KEY in metadata:
+            for module in self.first_stage_model.modules():
+                if isinstance(module, torch.nn.Conv3d) and module.padding_mode == "zeros":
+                    module._conv_forward = functools.partial(
+                        _convolve, module, module._conv_forward
+                    )
+
+    vae_init.rehearses = True
+    return vae_init
+
+
+@contextlib.contextmanager
+def mochi_vae_sizes(sizes):
+    """Within, Mochi's VAE, which takes no arguments, is built with these: {"encoder", "decoder"}."""
+    encoder, decoder = genmo.Encoder, genmo.Decoder
+    if sizes:
+        genmo.Encoder = lambda **real: encoder(**{**real, **sizes["encoder"]})
+        genmo.Decoder = lambda **real: decoder(**{**real, **sizes["decoder"]})
+    try:
+        yield
+    finally:
+        genmo.Encoder, genmo.Decoder = encoder, decoder
+
+
+def resize_stand_ins(detect):
+    """`comfy.model_detection.detect_unet_config`, with the sizes that a stand-in says it has."""
+    signature = inspect.signature(detect)
+
+    @functools.wraps(detect)
+    def detect_unet_config(*args, **kwargs):
+        metadata = signature.bind(*args, **kwargs).arguments.get("metadata") or {}
+        sizes = marked_options(metadata).get("unet_config")
+        found = detect(*args, **kwargs)
+        return {**found, **sizes} if found and sizes else found
+
+    detect_unet_config.rehearses = True
+    return detect_unet_config
+
+
+def _convolve(module, usual, input, weight, bias, autopad=None):
+    """The same convolution; torch by itself uses oneDNN only for more than 20480 numbers a column.
+
+    (aten/src/ATen/native/Convolution.cpp, use_mkldnn: batch x channels x frames x rows.)
+    """
+    if autopad or input.device.type != "cpu" or input.dtype != torch.float32:
+        extra = {"autopad": autopad} if autopad else {}
+        return usual(input, weight, bias, **extra)
+    return torch.ops.aten.mkldnn_convolution(
+        input, weight, bias, module.padding, module.stride, module.dilation, module.groups
+    )
+
+
+if not hasattr(comfy.sd.load_clip, "rehearses"):  # the pack may be imported twice
+    comfy.sd.load_clip = accept_stand_ins(comfy.sd.load_clip)
+    comfy.sd.VAE.__init__ = hasten_stand_ins(comfy.sd.VAE.__init__)
+    comfy.model_detection.detect_unet_config = resize_stand_ins(
+        comfy.model_detection.detect_unet_config
+    )

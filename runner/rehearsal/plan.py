@@ -1,0 +1,144 @@
+"""Which stand-in files an API prompt needs. Pure: no disk, no torch."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any, cast
+
+from runner.errors import WorkflowError
+from runner.rehearsal import mochi, wan
+from runner.rehearsal.family import Family, Rule, StandIn
+
+FAMILIES: tuple[Family, ...] = (wan.FAMILY, mochi.FAMILY)
+
+# What ComfyUI lists in its model folders, and what well-known packs add (gguf, onnx).
+_SAFETENSORS = (".safetensors", ".sft")
+_WEIGHTS = (*_SAFETENSORS, *[".ckpt", ".pt", ".pt2", ".pth", ".bin", ".pkl", ".gguf", ".onnx"])
+
+Prompt = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A model file that a node names."""
+
+    node: str
+    title: str
+    class_type: str
+    input: str
+    file: str
+
+
+def plan(prompt: Prompt, *, families: Sequence[Family] = FAMILIES) -> tuple[StandIn, ...]:
+    """The stand-ins for every model file that `prompt` names, each once, in a stable order.
+
+    `prompt` is ComfyUI's API format: node id -> {class_type, inputs}. A file name that arrives
+    by link is not seen. Raises WorkflowError naming every file that has no stand-in.
+    """
+    found: dict[_Wanted, StandIn | None] = {
+        wanted: _stand_in(wanted, prompt, families) for wanted in _wanted(prompt)
+    }
+    problems = [_problem(wanted) for wanted, stand_in in found.items() if stand_in is None]
+    if problems:
+        raise WorkflowError(
+            "cannot rehearse, there are no stand-in weights for:\n"
+            + "\n".join(
+                f"  node {p['node']} {p['title']!r}: {p['file']} ({p['why']})" for p in problems
+            ),
+            details={"models": problems},
+        )
+    stand_ins = {stand_in for stand_in in found.values() if stand_in is not None}
+    return tuple(sorted(stand_ins, key=lambda s: (s.folder, s.name)))
+
+
+def _wanted(prompt: Prompt) -> Iterator[_Wanted]:
+    for node_id, node in prompt.items():
+        for name, value in _inputs(node).items():
+            if isinstance(value, str) and value.lower().endswith(_WEIGHTS):
+                class_type = str(node["class_type"])
+                title = str(node.get("_meta", {}).get("title") or class_type)
+                yield _Wanted(node_id, title, class_type, name, value)
+
+
+def _stand_in(wanted: _Wanted, prompt: Prompt, families: Sequence[Family]) -> StandIn | None:
+    if _unsafe(wanted.file) or not wanted.file.lower().endswith(_SAFETENSORS):
+        return None
+    for family in families:
+        rule = _match(wanted, family.rules)
+        if rule is None and (rule := _match(wanted, family.lora)):
+            rule = rule if _applied_to(wanted.node, prompt, family) else None
+        if rule:
+            return StandIn(family.name, rule.kind, rule.folder, wanted.file)
+    return None
+
+
+def _match(wanted: _Wanted, rules: Sequence[Rule]) -> Rule | None:
+    return next(
+        (
+            rule
+            for rule in rules
+            if (rule.class_type, rule.input) == (wanted.class_type, wanted.input)
+            and rule.pattern.search(wanted.file)
+        ),
+        None,
+    )
+
+
+def _applied_to(node_id: str, prompt: Prompt, family: Family) -> bool:
+    """Whether a model of `family` flows into the node, through whatever stands between."""
+    models = tuple(rule for rule in family.rules if rule.kind == family.model)
+    above = _above(node_id, prompt)
+    return any(_match(w, models) for w in _wanted(prompt) if w.node in above)
+
+
+def _above(node_id: str, prompt: Prompt) -> set[str]:
+    """The nodes whose outputs reach the node."""
+    seen: set[str] = set()
+    waiting = [node_id]
+    while waiting:
+        for value in _inputs(prompt.get(waiting.pop(), {})).values():
+            source = _source(value)
+            if source is not None and source not in seen:
+                seen.add(source)
+                waiting.append(source)
+    return seen
+
+
+def _source(value: Any) -> str | None:
+    """The node id of a link `[node id, output index]`; None for a literal."""
+    if not isinstance(value, list | tuple):
+        return None
+    link = cast("Sequence[Any]", value)
+    return str(link[0]) if len(link) == 2 and isinstance(link[1], int) else None
+
+
+def _inputs(node: Mapping[str, Any]) -> Mapping[str, Any]:
+    return node.get("inputs") or {}
+
+
+def _unsafe(name: str) -> bool:
+    """Whether the name could lead out of the model folder."""
+    path = PurePosixPath(name)
+    return (
+        path.is_absolute()
+        or bool(PureWindowsPath(name).drive)
+        or "\\" in name
+        or not name.isprintable()
+        or any(part.startswith(".") for part in path.parts)
+    )
+
+
+def _problem(wanted: _Wanted) -> dict[str, str]:
+    if _unsafe(wanted.file):
+        why = "the name must be a relative path inside the model folder"
+    elif not wanted.file.lower().endswith(_SAFETENSORS):
+        why = "stand-ins are .safetensors files"
+    else:
+        why = f"{wanted.class_type}.{wanted.input} with this name belongs to no known model family"
+    return {
+        "node": wanted.node,
+        "title": wanted.title,
+        "input": f"{wanted.class_type}.{wanted.input}",
+        "file": wanted.file,
+        "why": why,
+    }

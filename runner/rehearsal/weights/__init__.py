@@ -1,0 +1,1 @@
+"""Hand-made weights. Imported by the build process only: needs torch and ComfyUI's modules."""
