@@ -80,11 +80,11 @@ class Parameter:
     @property
     def schema(self) -> Schema:
         schema: Schema = {"title": self.title, "description": self.description, **self.limits}
-        if self.optional:
-            schema["type"] = [schema["type"], "null"]
-        if not self.required and self.default is not None:
-            schema["default"] = self.default
-        return schema
+        if self.required:
+            return schema
+        if self.default is None:
+            return {**schema, "type": [schema["type"], "null"]}
+        return {**schema, "default": self.default}
 
 
 def read(document: Mapping[str, Any]) -> tuple[Parameter, ...]:

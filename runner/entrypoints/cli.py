@@ -12,9 +12,11 @@ from typing import Annotated, Any
 import typer
 
 from runner import models, parameters, settings
+from runner import release as releases
 from runner import workflow as workflows
 from runner.comfy.engine import check_version
-from runner.entrypoints import console, editor, setup
+from runner.comparison import compare
+from runner.entrypoints import console, editor, review, setup
 from runner.errors import Canceled, InvalidParameters, Problem, RequestError, RunnerError
 from runner.graph import to_api
 from runner.job import Job, Status, new_job_id
@@ -130,6 +132,54 @@ def convert(
     with source as definitions:
         for file, document in documents.items():
             _write_prompt(to_api(document, definitions), file, to)
+
+
+@app.command()
+def diff(
+    before: Annotated[str, typer.Argument(metavar="A", help="a reference or a .json file")],
+    after: Annotated[str, typer.Argument(metavar="B", help="what is compared with it")],
+    as_json: AsJson = False,
+) -> None:
+    """What changed from A to B: contract first, then graph. Exit 0 same, 1 different, 2 trouble."""
+    try:
+        folders = settings.from_environment().workflows
+        old, new = (workflows.find(reference, folders) for reference in (before, after))
+        found = compare(old.document, new.document, sources=(before, after))
+    except RunnerError as error:  # 1 is taken: it means different
+        _failed(error, as_json=as_json)
+        raise typer.Exit(2) from error
+    if as_json:
+        _print_json({"before": before, "after": after, **found.to_dict()})
+    else:
+        review.show_comparison(found, before=before, after=after)
+    raise typer.Exit(0 if found.same else 1)
+
+
+@app.command()
+def release(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="a workflow as the editor saves it")],
+    name: Annotated[str, typer.Option("--as", metavar="NAME", help="the workflow it is")],
+    version: Annotated[
+        str | None, typer.Option(metavar="X.Y.Z", help="else computed from what has changed")
+    ] = None,
+    into: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="folder of workflows; else this checkout's")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say it, write nothing")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Release a workflow file: the next version, computed from what changed for its callers."""
+    config = settings.from_environment()
+    folder = into or config.workflows[-1]
+    document = workflows.find(file, config.workflows).document
+    folders = tuple(dict.fromkeys([folder, *config.workflows]))
+    planned = releases.plan(document, name=name, folders=folders, version=version)
+    today = datetime.now().date()
+    path = None if dry_run else releases.write(planned, folder=folder, today=today)
+    if as_json:
+        _print_json({**planned.to_dict(), "path": str(path) if path else None})
+    else:
+        review.show_release(planned, path=path, today=today)
 
 
 @app.command()
@@ -253,8 +303,9 @@ def _models(config: settings.Settings, found: workflows.Workflow) -> tuple[bool 
     missing = [m for m in needed if not (config.models / m.directory / m.name).is_file()]
     if not missing:
         return True, f"models of {found.name}", f"all {len(needed)} in {config.models}"
-    listed = ", ".join(f"{m.directory}/{m.name}" for m in missing)
-    return None, f"models of {found.name}", f"not in {config.models}: {listed}"
+    listed = "\n".join(f"{m.directory}/{m.name}" for m in missing)
+    return None, f"models of {found.name}", f"not in {config.models}:\n{listed}"
+
 
 if __name__ == "__main__":
     main()

@@ -129,7 +129,9 @@ def show_checks(rows: list[tuple[bool | None, str, str]]) -> None:
         False: "[red]no[/]",
         None: "[dim]--[/]",
     }
-    table = Table("", "", "", box=None, show_header=False, padding=(0, 1))
+    table = Table(box=None, show_header=False, padding=(0, 1))
+    for _ in range(3):
+        table.add_column(overflow="fold")
     for good, what, detail in rows:
         table.add_row(marks[good], what, escape(detail))
     out.print(table)

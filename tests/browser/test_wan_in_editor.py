@@ -49,9 +49,15 @@ def test_the_runner_converts_it_as_the_editor_does(
 def test_nodes_do_not_overlap(wan: Workflow) -> None:
     title_bar = 30  # pixels, above a node's position
     boxes = {
-        n["title"]: (*n["pos"], n["pos"][0] + n["size"][0], n["pos"][1] + n["size"][1] + title_bar)
+        workflows.title(n): (
+            n["pos"][0],
+            n["pos"][1] - title_bar,
+            n["pos"][0] + n["size"][0],
+            n["pos"][1] + n["size"][1],
+        )
         for n in wan.document["nodes"]
     }
+    assert len(boxes) == len(wan.document["nodes"])
     names = list(boxes)
     overlapping = [
         (one, other)
