@@ -8,7 +8,7 @@ BIN := .venv/bin
 # An existing checkout, if COMFYUI_DIR names one; else the pinned ComfyUI is unpacked to vendor/comfyui.
 COMFYUI := $(if $(COMFYUI_DIR),,vendor/comfyui/.unpacked)
 
-.PHONY: help setup demo test check browser edit lock clean
+.PHONY: help setup demo test check browser parity edit lock clean
 help:      ## this list
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */\1\t/' | expand -t 12
 
@@ -27,6 +27,9 @@ check: setup  ## lint, types, import rules
 
 browser: setup  ## tests in the real editor; needs Chromium (CHROMIUM=/path, else found on PATH)
 	$(BIN)/pytest tests/browser
+
+parity: setup  ## our conversion against the real editor's, on every official template; minutes, later seconds
+	$(BIN)/pytest tests/parity --quiet $(ARGS)
 
 edit: setup  ## the graph editor with the pack loaded, on stand-in weights
 	$(BIN)/callsheet edit wan-t2v --rehearse

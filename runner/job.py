@@ -56,6 +56,16 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class Saved:
+    """A file that a node reports to have saved."""
+
+    node_id: str
+    filename: str
+    subfolder: str
+    type: str  # output, temp or input
+
+
+@dataclass(frozen=True)
 class OutputFile:
     """A file that a node saved, not yet stored."""
 

@@ -8,9 +8,8 @@ from typing import Any
 import av
 import av.error
 
-from runner.comfy.client import Saved
 from runner.errors import OutputMissing
-from runner.job import OutputFile, Probe
+from runner.job import OutputFile, Probe, Saved
 from runner.shape import sequence
 from runner.workflow import linear_data
 

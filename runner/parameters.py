@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator, TypeChecker, ValidationError, valid
 from jsonschema.protocols import Validator
 
 from runner.errors import InvalidParameters, Problem, WorkflowError
+from runner.graph import is_api_format
 from runner.shape import mapping, sequence
 from runner.workflow import Document, linear_data, nodes, title
 
@@ -43,6 +44,7 @@ class Parameter:
     required: bool
     value: Any  # what the file holds: the default, unless `optional` says it stands for nothing
     widgets: Mapping[str, Any]
+    widget: str = "value"  # the widget that holds the value
 
     @property
     def limits(self) -> Mapping[str, Any]:
@@ -90,9 +92,13 @@ class Parameter:
 def read(document: Mapping[str, Any]) -> tuple[Parameter, ...]:
     """The workflow's parameters in the order of its App view, then of the file.
 
-    Raises WorkflowError that lists every parameter node without a name of its own.
+    An API prompt that was made from such a workflow has them as well. Raises WorkflowError that
+    lists every parameter node without a name of its own.
     """
-    found = [_parameter(node) for node in nodes(document) if node.get("type") in WIDGETS]
+    if is_api_format(document):
+        found = [p for i, node in document.items() if (p := from_prompt(str(i), mapping(node)))]
+    else:
+        found = [_parameter(node) for node in nodes(document) if node.get("type") in WIDGETS]
     names = [parameter.name for parameter in found]
     wrong = [f"{p.title} (node {p.node_id}) has no name" for p in found if not p.name]
     wrong += [f"{n!r} is the name of {names.count(n)} parameters" for n in sorted({*names}) if n and
@@ -147,13 +153,23 @@ def fill(
 ) -> Document:
     """A copy of the workflow with the job's values written into its parameter nodes."""
     filled = copy.deepcopy(document)
+    if is_api_format(document):
+        for parameter in parameters:
+            value = values[parameter.name]
+            filled[parameter.node_id]["inputs"]["value"] = _stored(parameter, value)
+        return filled
     by_id = {str(node.get("id")): node for node in nodes(filled)}
     for parameter in parameters:
         value, stored = values[parameter.name], by_id[parameter.node_id]["widgets_values"]
-        stored[0] = ("" if parameter.kind == "text" else 0) if value is None else value
+        stored[0] = _stored(parameter, value)
         if parameter.kind == "seed":
             stored[1] = "fixed"  # opened in the editor, the file renders this video again
     return filled
+
+
+def _stored(parameter: Parameter, value: Any) -> Any:
+    """What the node holds: "not given" is an empty text or a 0."""
+    return ("" if parameter.kind == "text" else 0) if value is None else value
 
 
 def from_prompt(node_id: str, node: Mapping[str, Any]) -> Parameter | None:

@@ -9,38 +9,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from runner import models, outputs, parameters, progress
-from runner.comfy.client import ApiPrompt, Saved
+from runner import models, outputs, progress
+from runner.comfy.client import ApiPrompt
 from runner.comfy.engine import Engine
-from runner.errors import Canceled, RunnerError
-from runner.graph import to_api
+from runner.errors import Canceled, RunnerError, WorkflowError
+from runner.graph import browser_only_inputs, to_api
 from runner.graph.prune import drop_decided
-from runner.job import Artifact, Job, OutputFile, Progress, Report, Result, Status
+from runner.job import Artifact, OutputFile, Progress, Report, Result, Saved, Status
+from runner.request import Ready, complete
 from runner.storage import Storage, sha256
-from runner.workflow import Document, Workflow
-
-
-@dataclass(frozen=True)
-class Ready:
-    """A request that has been checked: nothing about it is wrong that can be known without ComfyUI."""
-
-    job: Job
-    workflow: Workflow
-    values: Mapping[str, Any]
-    document: Document  # the workflow with the job's values in its parameter nodes
+from runner.workflow import Document
 
 
 class Prepare(Protocol):
     """What must be there before ComfyUI can run a prompt, such as stand-in weights."""
 
     def __call__(self, prompt: ApiPrompt) -> None: ...
-
-
-def check(job: Job, workflow: Workflow) -> Ready:
-    """Validate a request. Raises InvalidParameters with every problem, or WorkflowError."""
-    found = parameters.read(workflow.document)
-    values = parameters.validate(found, job.params)
-    return Ready(job, workflow, values, parameters.fill(workflow.document, found, values))
 
 
 def run(
@@ -58,7 +42,8 @@ def run(
     watch = _Stopwatch()
     with watch("convert"):
         definitions = engine.comfy.object_info()
-        prompt = drop_decided(to_api(ready.document, definitions), definitions)
+        ready = complete(ready, definitions)
+        prompt = _convert(ready.document, definitions)
         names = outputs.declared(prompt, definitions, ready.document)
         # Fresh for each run: a cached node would name a file that an earlier job has moved away.
         prompt = outputs.with_prefix(prompt, names, f"callsheet/{uuid.uuid4().hex}")
@@ -78,6 +63,14 @@ def run(
     result = _result(ready, artifacts, watch.seconds, rehearsal=prepare is not None)
     _write_result(result, storage, engine.output)
     return result
+
+
+def _convert(document: Document, definitions: Mapping[str, Any]) -> ApiPrompt:
+    prompt = drop_decided(to_api(document, definitions), definitions)
+    unfilled = browser_only_inputs(prompt, definitions)
+    if unfilled:
+        raise WorkflowError("\n".join(map(str, unfilled)))
+    return prompt
 
 
 def _render(
@@ -116,8 +109,7 @@ def _store(files: tuple[OutputFile, ...], storage: Storage, job_id: str) -> tupl
 def _result(
     ready: Ready, artifacts: tuple[Artifact, ...], timings: Mapping[str, float], *, rehearsal: bool
 ) -> Result:
-    found = parameters.read(ready.workflow.document)
-    seeds = [ready.values[p.name] for p in found if p.kind == "seed"]
+    seeds = [ready.values[name] for name in ready.seeds]
     return Result(
         job_id=ready.job.id,
         status=Status.SUCCEEDED,

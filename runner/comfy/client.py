@@ -20,6 +20,7 @@ from runner.errors import (
     OutOfMemory,
     PromptRejected,
 )
+from runner.job import Saved
 from runner.shape import mapping, sequence
 
 ApiPrompt = dict[str, dict[str, Any]]
@@ -44,16 +45,6 @@ class Message:
     def is_last(self) -> bool:
         # Not execution_success: that one is sent before the history entry exists.
         return self.type == "executing" and self.data.get("node") is None
-
-
-@dataclass(frozen=True)
-class Saved:
-    """A file that a node reports to have saved."""
-
-    node_id: str
-    filename: str
-    subfolder: str
-    type: str  # output, temp or input
 
 
 class _Socket(Protocol):

@@ -1,10 +1,11 @@
 """The command line: `callsheet …`. Exit 0 done, 1 the job failed, 2 the request is wrong, 130 canceled."""
 
+import dataclasses
 import json
 import shutil
 import sys
 import webbrowser
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,13 +15,14 @@ import typer
 from runner import models, parameters, settings
 from runner import release as releases
 from runner import workflow as workflows
+from runner.check import check as check_workflow
 from runner.comfy.engine import check_version
 from runner.comparison import compare
 from runner.entrypoints import console, editor, review, setup
 from runner.errors import Canceled, InvalidParameters, Problem, RequestError, RunnerError
 from runner.graph import to_api
 from runner.job import Job, Status, new_job_id
-from runner.run import check as check_request
+from runner.request import check as check_request
 from runner.run import run as run_job
 from runner.storage import open_storage
 
@@ -39,6 +41,10 @@ WorkflowArgument = Annotated[
 Rehearse = Annotated[
     bool,
     typer.Option("--rehearse", help="stand-in weights on the CPU: everything real but the picture"),
+]
+ObjectInfo = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="node definitions; else ComfyUI is started and asked"),
 ]
 AsJson = Annotated[
     bool, typer.Option("--json", help="one JSON document on stdout, all else on stderr")
@@ -115,21 +121,14 @@ def convert(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE…", help="workflows as the editor saves")
     ],
-    object_info: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="node definitions; else ComfyUI is started and asked"),
-    ] = None,
+    object_info: ObjectInfo = None,
     to: Annotated[
         Path | None, typer.Option(metavar="DIR", help="write DIR/<stem>.api.json each")
     ] = None,
 ) -> None:
     """UI workflow → API prompt, as the editor's own export makes it."""
     documents = {file: workflows.load(file).document for file in files}
-    if object_info:
-        source = nullcontext(workflows.load(object_info).document)
-    else:
-        source = setup.definitions(settings.from_environment())
-    with source as definitions:
+    with _definitions(settings.from_environment(), object_info) as definitions:
         for file, document in documents.items():
             _write_prompt(to_api(document, definitions), file, to)
 
@@ -180,6 +179,23 @@ def release(
         _print_json({**planned.to_dict(), "path": str(path) if path else None})
     else:
         review.show_release(planned, path=path, today=today)
+
+
+@app.command()
+def check(
+    workflow: WorkflowArgument, object_info: ObjectInfo = None, as_json: AsJson = False
+) -> None:
+    """What is wrong with a workflow, without running it. Exit 1 if it cannot run."""
+    config = settings.from_environment()
+    found = workflows.find(workflow, config.workflows)
+    with _definitions(config, object_info) as definitions:
+        findings = check_workflow(found.document, definitions)
+    if as_json:
+        _print_json([dataclasses.asdict(finding) for finding in findings])
+    else:
+        console.show_findings(found, findings)
+    if any(finding.error for finding in findings):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -253,6 +269,14 @@ def _failed(error: RunnerError, *, as_json: bool) -> int:
     if isinstance(error, Canceled):
         return 130
     return 2 if isinstance(error, RequestError) else 1
+
+
+def _definitions(
+    config: settings.Settings, file: Path | None
+) -> AbstractContextManager[dict[str, Any]]:
+    if file:
+        return nullcontext(workflows.load(file).document)
+    return setup.definitions(config)
 
 
 def _print_json(document: Any) -> None:

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColu
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from runner.check import Finding
 from runner.errors import InvalidParameters, RunnerError
 from runner.job import Artifact, Progress, Report, Result
 from runner.models import Model
@@ -120,6 +121,17 @@ def show_workflow(
         out.print("\n[bold]models[/]")
         for model in needed:
             out.print(f"  {model.directory}/{model.name}", highlight=False, soft_wrap=True)
+
+
+def show_findings(workflow: Workflow, findings: tuple[Finding, ...]) -> None:
+    for finding in findings:
+        mark = "[red]error[/]" if finding.error else "[yellow]warning[/]"
+        where = f"{finding.node} (node {finding.node_id})" if finding.node_id else finding.node
+        out.print(f"{mark}  [bold]{escape(where)}[/]: {escape(finding.message)}", highlight=False)
+        out.print(f"       [dim]→ {escape(finding.fix)}[/]", highlight=False, soft_wrap=True)
+    errors = sum(finding.error for finding in findings)
+    said = f"{errors} error{'s' * (errors != 1)}" if errors else "[green]fine[/]"
+    out.print(f"{workflow.reference}: {said}, {len(findings) - errors} warnings", highlight=False)
 
 
 def show_checks(rows: list[tuple[bool | None, str, str]]) -> None:

@@ -50,6 +50,8 @@ def browser_only_inputs(
         if "class_type" in node
         for widget in _made_by_browser(node["class_type"], definitions)
         if not node["inputs"].get(widget.name)
+        # An empty drawing on a picture is the picture.
+        and not (widget.type == "PAINTER" and node["inputs"].get("image"))
     ]
 
 

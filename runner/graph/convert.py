@@ -2,34 +2,60 @@
 
 import copy
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Literal, TypeAlias, cast
 
 from runner.errors import WorkflowError
 from runner.graph.definitions import NO_VALUE, Definitions
-from runner.graph.document import Document, NodeId, parse
-from runner.graph.loading import Graph, Graphs, innermost_first, set_up_graph
+from runner.graph.document import NodeId, parse
+from runner.graph.loading import (
+    Graph,
+    Graphs,
+    choose_first,
+    innermost_first,
+    refuse_too_many,
+    set_up_graph,
+    widget_text,
+)
 from runner.graph.nodes import Node
 from runner.graph.normalise import normalise
 from runner.graph.primitives import push_values
 from runner.graph.promotion import migrate_hosts
 from runner.graph.resolve import Origin, Scope, Value, resolve
-from runner.graph.text import as_text, dynamic_prompt, replace_patterns
+from runner.graph.text import dynamic_prompt, replace_patterns
 from runner.graph.widgets import Filled
-from runner.shape import mapping
 
 ApiPrompt: TypeAlias = dict[str, dict[str, Any]]
 Unknown: TypeAlias = Literal["raise", "keep"]
 
 # Their filename_prefix may hold %date:format% and %Node.widget%.
 _SAVE_NODES = frozenset(
-    "SaveImage SaveImageAdvanced SaveSVGNode SaveVideo SaveAnimatedWEBP SaveWEBM SaveAudio "
-    "SaveAudioMP3 SaveAudioOpus SaveAudioAdvanced SaveGLB Save3DAdvanced SaveGaussianSplat "
-    "SavePointCloud SaveAnimatedPNG CLIPSave VAESave ModelSave LoraSave SaveLatent".split()
+    {
+        "CLIPSave",
+        "LoraSave",
+        "ModelSave",
+        "Save3DAdvanced",
+        "SaveAnimatedPNG",
+        "SaveAnimatedWEBP",
+        "SaveAudio",
+        "SaveAudioAdvanced",
+        "SaveAudioMP3",
+        "SaveAudioOpus",
+        "SaveGLB",
+        "SaveGaussianSplat",
+        "SaveImage",
+        "SaveImageAdvanced",
+        "SaveLatent",
+        "SavePointCloud",
+        "SaveSVGNode",
+        "SaveVideo",
+        "SaveWEBM",
+        "VAESave",
+    }
 )
-_NAME_PROPERTY = "Node name for S&R"
 
 
 def is_api_format(workflow: Mapping[str, Any]) -> bool:
@@ -66,25 +92,32 @@ def to_api(
     try:
         if is_api_format(workflow):
             return copy.deepcopy(dict(workflow))
-        definitions = Definitions(object_info)
-        document = normalise(parse(workflow), definitions)
-        graphs = _load(document, definitions)
+        graphs = load(workflow, object_info)
         used = list(_used_nodes(Scope(graphs[""]), graphs))
         if unknown == "raise":
             _refuse_unknown(used)
-        return _Writer(graphs, used, rng or random.Random(0), now).prompt()  # noqa: S311
+        replace_text = partial(_with_patterns_replaced, graphs, now)
+        for graph in graphs.values():
+            push_values(graph, replace_text)
+        used = list(_used_nodes(Scope(graphs[""]), graphs))
+        writer = _Writer(graphs, rng or random.Random(0), replace_text)  # noqa: S311
+        return writer.prompt(used)
     except RecursionError as error:
         raise WorkflowError("the file is nested too deeply") from error
 
 
-def _load(document: Document, definitions: Definitions) -> Graphs:
-    """Every graph as the editor holds it when the file is loaded and about to be queued."""
+def load(workflow: Mapping[str, Any], object_info: Mapping[str, Any]) -> Graphs:
+    """Every graph of a UI workflow as the editor holds it once the file is loaded. Pure."""
+    definitions = Definitions(object_info)
+    document = normalise(parse(workflow), definitions)
     graphs: Graphs = {}
-    for graph_id in innermost_first(document):
+    order = innermost_first(document)
+    refuse_too_many(document, order)
+    for graph_id in order:
         _add(graphs, set_up_graph(document.definitions[graph_id], definitions, graphs))
     _add(graphs, set_up_graph(document.root, definitions, graphs))
     for graph in graphs.values():
-        push_values(graph)
+        choose_first(graph)
     return graphs
 
 
@@ -111,7 +144,8 @@ def _refuse_unknown(used: list[tuple[Scope, Node]]) -> None:
         return
     described = [_describe_unknown(scope, node) for scope, node in found]
     lines = [
-        f"{d['title']} (node {d['id']}) is a {d['type']}" + (f" of {d['pack']}" if d["pack"] else "")
+        f"{d['title']} (node {d['id']}) is a {d['type']}"
+        + (f" of {d['pack']}" if d["pack"] else "")
         for d in described
     ]
     raise WorkflowError(
@@ -136,14 +170,13 @@ class _Writer:
     """Writes the nodes into a prompt."""
 
     graphs: Graphs
-    used: list[tuple[Scope, Node]]
     rng: random.Random
-    now: datetime | None
+    replace_text: Callable[[str], str]
 
-    def prompt(self) -> ApiPrompt:
+    def prompt(self, used: list[tuple[Scope, Node]]) -> ApiPrompt:
         prompt: ApiPrompt = {
             scope.full_id(node): self._entry(scope, node)
-            for scope, node in self.used
+            for scope, node in used
             if node.kind in ("real", "unknown") and node.runs
         }
         for entry in prompt.values():
@@ -185,29 +218,18 @@ class _Writer:
         if item.widget.dynamic_prompt:
             return dynamic_prompt(item.value, self.rng)
         if item.name == "filename_prefix" and node.saved.type in _SAVE_NODES:
-            return replace_patterns(item.value, now=self.now, widget_value=self._widget_text)
+            return self.replace_text(item.value)
         return item.value
 
-    def _widget_text(self, node_name: str, widget_name: str) -> str | None:
-        """The value of a widget, of the first node with that name for search and replace, or title."""
-        nodes = list(self._all_nodes(self.graphs[""]))
-        named = [n for n in nodes if n.saved.properties.get(_NAME_PROPERTY) == node_name]
-        titled = [n for n in nodes if n.title == node_name]
-        node = next(iter(named or titled), None)
-        item = node.widget(widget_name) if node else None
-        return as_text(item.value) if item else None
 
-    def _all_nodes(self, graph: Graph) -> Iterator[Node]:
-        for node in graph.nodes.values():
-            if node.kind == "subgraph":
-                yield from self._all_nodes(self.graphs[node.saved.type])
-            yield node
+def _with_patterns_replaced(graphs: Graphs, now: datetime | None, text: str) -> str:
+    return replace_patterns(text, now=now, widget_value=partial(widget_text, graphs))
 
 
 def _wrapped(value: Any, widget_type: str = "") -> Any:
     """A list is wrapped, for a bare one would be a link. The server unwraps it."""
     if not isinstance(value, list):
-        return copy.deepcopy(value) if isinstance(value, dict) else value
+        return copy.deepcopy(value)
     marks = {"__type__": "CURVE"} if widget_type == "CURVE" else {}
     return {**marks, "__value__": copy.deepcopy(cast(list[Any], value))}
 

@@ -1,6 +1,6 @@
 """Node definitions (`/object_info`) as widgets and sockets, in the order in which the editor makes them. Pure."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeAlias
@@ -25,6 +25,7 @@ class Widget:
     sent: bool = True  # goes into the prompt (litegraph: widget.options.serialize)
     dynamic_prompt: bool = False
     choices: tuple[Any, ...] = ()  # of a combo, the first only: it stands in for null
+    text_area: bool = False  # an HTML element, that takes null for an empty text
     socket_type: str | None = None  # type of the input slot beside it; None: it has none
     control: bool = False  # the spec itself asks for control_after_generate
     branches: "Mapping[str, Callable[[], Parts]] | None" = None  # of a dynamic combo
@@ -82,8 +83,7 @@ class Definitions:
         """The definition of a node type; None if the server does not know it."""
         if node_type not in self._read:
             raw = self._object_info.get(node_type)
-            known = isinstance(raw, Mapping)
-            self._read[node_type] = _definition(node_type, mapping(raw)) if known else None
+            self._read[node_type] = _definition(node_type, mapping(raw)) if raw else None
         return self._read[node_type]
 
 
@@ -125,7 +125,7 @@ def _raw_specs(node_type: str, raw: Mapping[str, Any]) -> Iterator[Spec]:
 
 
 def _spec(name: str, raw: Any) -> Spec:
-    fields = sequence(raw) or (list(raw) if isinstance(raw, tuple) else ())
+    fields = sequence(raw)
     kind = fields[0] if fields else "UNKNOWN"
     return name, kind, mapping(fields[1]) if len(fields) > 1 else {}
 
@@ -159,7 +159,9 @@ def _one(prefix: str, spec: Spec, node_type: str) -> Parts:
     if make is None or forced:
         return _socket_part(full, raw_type, options, forced=forced)
     slot_type = None if options.get("socketless") else _slot_type(raw_type)
-    widgets = tuple(make(_Context(full, kind, options, slot_type, node_type)))
+    # Older definitions have the list of choices in place of the type.
+    choices = sequence(raw_type) or sequence(options.get("options"))
+    widgets = tuple(make(_Context(full, kind, options, slot_type, node_type, choices)))
     return Parts(widgets=widgets, slots=() if slot_type is None else (full,))
 
 
@@ -191,7 +193,7 @@ def _autogrow(name: str, options: Mapping[str, Any], node_type: str) -> Parts:
         for section in ("required", "optional")
         for key, raw in mapping(inputs.get(section)).items()
     ]
-    shown = max(int(template.get("min", 1)) + 1, 1) * len(specs)
+    shown = max(_count(template, "min", 1) + 1, 1) * len(specs)
     rows = [_autogrow_row(ordinal, specs, template) for ordinal in range(_length(template))]
     made = [_one(f"{name}.", spec, node_type) for row in rows for spec in row]
     first = made[:shown]
@@ -206,7 +208,12 @@ def _autogrow(name: str, options: Mapping[str, Any], node_type: str) -> Parts:
 
 def _length(template: Mapping[str, Any]) -> int:
     names = sequence(template.get("names"))
-    return len(names) if names else int(template.get("max", _AUTOGROW_MAX))
+    return len(names) if names else _count(template, "max", _AUTOGROW_MAX)
+
+
+def _count(template: Mapping[str, Any], key: str, default: int) -> int:
+    value = template.get(key, default)
+    return value if isinstance(value, int) else default
 
 
 def _autogrow_row(ordinal: int, specs: list[Spec], template: Mapping[str, Any]) -> list[Spec]:
@@ -231,6 +238,7 @@ class _Context:
     options: Mapping[str, Any]
     slot_type: str | None
     node_type: str
+    choices: Sequence[Any]  # of a combo
 
     def widget(self, default: Any, **more: Any) -> Widget:
         declared = self.options.get("default")
@@ -255,12 +263,16 @@ def _number(context: _Context) -> Iterator[Widget]:
 
 
 def _text(context: _Context) -> Iterator[Widget]:
-    yield context.widget("", dynamic_prompt=context.options.get("dynamicPrompts") is True)
+    yield context.widget(
+        "",
+        dynamic_prompt=context.options.get("dynamicPrompts") is True,
+        text_area=bool(context.options.get("multiline")),
+    )
 
 
 def _combo(context: _Context) -> Iterator[Widget]:
     options = context.options
-    first = tuple(sequence(options.get("options"))[:1])
+    first = tuple(context.choices[:1])
     remote = bool(options.get("remote"))
     default = options.get("default") or (first[0] if first else None)
     if default is None:
@@ -295,7 +307,7 @@ def _control_widget(asked: object, options: Mapping[str, Any]) -> Widget:
 def _dynamic_combo(context: _Context) -> Iterator[Widget]:
     branches = {
         str(mapping(option).get("key")): partial(_branch, context, mapping(option))
-        for option in sequence(context.options.get("options"))
+        for option in context.choices
     }
     keys = tuple(branches)
     # Its declared default is not used.
@@ -406,6 +418,11 @@ _WIDGETS: Mapping[str, _Maker] = {
     "IMAGEUPLOAD": partial(_upload_button, "image"),
     "AUDIOUPLOAD": partial(_upload_button, ""),
 }
+
+
+def makes_widget(kind: str) -> bool:
+    """Does the editor have a widget for inputs of this type?"""
+    return kind in _WIDGETS
 
 
 # --- what the frontend's own extensions add to a definition --------------------------------------

@@ -173,9 +173,7 @@ def _graph(raw: Mapping[str, Any], *, where: str, graph_id: str) -> SavedGraph:
     )
 
 
-def _definitions(
-    raw: Mapping[str, Any], *, where: str, depth: int
-) -> Iterator[Mapping[str, Any]]:
+def _definitions(raw: Mapping[str, Any], *, where: str, depth: int) -> Iterator[Mapping[str, Any]]:
     if depth > _MAX_NESTING:
         _fail("subgraph definitions are nested too deeply")
     holder = _optional_mapping(raw, "definitions", where=where)
@@ -190,7 +188,7 @@ def _link(raw: object, *, where: str) -> Link:
     if isinstance(raw, list):
         fields = cast(list[object], raw)
         if len(fields) < 5:
-            _fail(f"{where}: link {_short(raw)} is not [id, origin, slot, target, slot, type]")
+            _fail(f"{where}: link {_short(fields)} is not [id, origin, slot, target, slot, type]")
         link_id, origin, origin_slot, target, target_slot = fields[:5]
     else:
         link = _mapping(raw, where=f"{where}: a link")

@@ -7,11 +7,10 @@ into the wrong place, because it counts slots as nobody saved them, they go by n
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any
 
 from runner.errors import WorkflowError
-from runner.graph.definitions import Definition, Definitions
+from runner.graph.definitions import NO_VALUE, Definition, Definitions
 from runner.graph.document import Document, Link, NodeId, SavedInput, SavedNode, node_from
 from runner.graph.nodes import BYPASSED, MUTED, PRIMITIVE
 from runner.shape import mapping, sequence
@@ -114,7 +113,9 @@ class _Unpacking:
         for target, name in by_target:
             if target == node.id:
                 saved.setdefault(name, SavedInput(name, "*", None))
-        inputs = (replace(slot, link=by_target.get((node.id, slot.name))) for slot in saved.values())
+        inputs = (
+            replace(slot, link=by_target.get((node.id, slot.name))) for slot in saved.values()
+        )
         return replace(node, inputs=tuple(inputs))
 
     def _rerouted(self, link: Link) -> Link:
@@ -176,15 +177,18 @@ class _Unpacking:
     # --- values ------------------------------------------------------------------------------
 
     def _with_values(self) -> Iterator[SavedNode]:
-        """The group's values are its inner nodes' values in a row."""
+        """The group's values are its inner nodes' values in a row.
+
+        Where it has too few, the definition's default counts, not what the group's own node holds.
+        """
         values = iter(sequence(self._group.values))
         for inner in self._inner:
             own = list(sequence(inner.node.values))
-            for place in _stored_places(inner):
-                given = list(islice(values, 1))
-                if given:
+            for place, default in _stored_places(inner):
+                value = next(values, default)
+                if value is not NO_VALUE:
                     own += [None] * (place + 1 - len(own))
-                    own[place] = given[0]
+                    own[place] = value
             yield replace(inner.node, values=own)
 
 
@@ -195,19 +199,19 @@ def _input_names(inner: _Inner) -> Sequence[str]:
     return inner.definition.parts.slots if inner.definition else ()
 
 
-def _stored_places(inner: _Inner) -> list[int]:
-    """Places in an inner node's widgets_values that the group has a value for.
+def _stored_places(inner: _Inner) -> list[tuple[int, Any]]:
+    """Places in an inner node's widgets_values that the group has a value for, and the defaults.
 
     A widget that was turned into an input has none.
     """
     if inner.node.type == PRIMITIVE:
         numeric = bool(inner.node.outputs) and inner.node.outputs[0].type in _CONTROLLED
-        return [0, 1] if numeric else [0]
+        return [(0, NO_VALUE), (1, NO_VALUE)] if numeric else [(0, NO_VALUE)]
     if inner.definition is None:
         return []
     stored = [widget for widget in inner.definition.parts.widgets if widget.stored]
     turned = {slot.name for slot in inner.node.inputs if slot.widget == slot.name}
-    return [place for place, widget in enumerate(stored) if widget.name not in turned]
+    return [(i, widget.default) for i, widget in enumerate(stored) if widget.name not in turned]
 
 
 _CONTROLLED = ("INT", "FLOAT", "COMBO")

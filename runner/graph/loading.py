@@ -13,6 +13,7 @@ from runner.errors import WorkflowError
 from runner.graph.definitions import NO_VALUE, Definitions
 from runner.graph.document import Document, Link, LinkId, NodeId, Port, SavedGraph, SavedNode
 from runner.graph.nodes import Node, Slot, set_up
+from runner.graph.text import as_text
 from runner.graph.widgets import Filled
 from runner.shape import mapping, sequence
 
@@ -49,6 +50,18 @@ class Graph:
 
 
 Graphs: TypeAlias = dict[str, Graph]
+
+# The largest official template has some hundred.
+_MAX_NODES = 100_000
+
+
+def refuse_too_many(document: Document, order: Sequence[str]) -> None:
+    """Raise WorkflowError if the subgraphs multiply to more nodes than any workflow has."""
+    sizes: dict[str, int] = {}
+    for graph in (*(document.definitions[i] for i in order), document.root):
+        sizes[graph.id] = sum(1 + sizes.get(node.type, 0) for node in graph.nodes)
+    if sizes[""] > _MAX_NODES:
+        raise WorkflowError(f"the file's subgraphs multiply to more than {_MAX_NODES:,} nodes")
 
 
 def innermost_first(document: Document) -> list[str]:
@@ -122,6 +135,34 @@ def with_value(node: Node, name: str, value: Any) -> Node:
     )
 
 
+def choose_first(graph: Graph) -> None:
+    """Once all is loaded, the editor replaces an empty combo by its first choice; a host's too."""
+    for node in list(graph.nodes.values()):
+        for item in node.widgets if node.kind == "subgraph" else ():
+            if item.value in (None, NO_VALUE) and item.widget.choices:
+                value = item.widget.choices[0]
+                graph.nodes[node.id] = with_value(graph.nodes[node.id], item.name, value)
+
+
+def widget_text(graphs: Graphs, node_name: str, widget_name: str) -> str | None:
+    """A widget's value as text: of the first node with that name for search and replace, or title."""
+    nodes = list(_all_nodes(graphs[""], graphs, set()))
+    named = [n for n in nodes if n.saved.properties.get("Node name for S&R") == node_name]
+    titled = [n for n in nodes if n.title == node_name]
+    node = next(iter(named or titled), None)
+    item = node.widget(widget_name) if node else None
+    return as_text(item.value) if item else None
+
+
+def _all_nodes(graph: Graph, graphs: Graphs, seen: set[str]) -> Iterator[Node]:
+    """In the editor's order, a subgraph's nodes before its host; hosts share them."""
+    seen.add(graph.id)
+    for node in graph.nodes.values():
+        if node.kind == "subgraph" and node.saved.type not in seen:
+            yield from _all_nodes(graphs[node.saved.type], graphs, seen)
+        yield node
+
+
 def _with_stored_values(widgets: Sequence[Filled], saved: SavedNode) -> Iterator[Filled]:
     """Positional; null counts. Values that an earlier migration could not place go by name."""
     misplaced = _quarantined(saved.properties.get("proxyWidgetErrorQuarantine"))
@@ -143,9 +184,7 @@ def _quarantined(entries: object) -> dict[str, Any]:
     return values
 
 
-def _repaired(
-    port: Port, graph: SavedGraph, end: Literal["origin", "target"], index: int
-) -> Port:
+def _repaired(port: Port, graph: SavedGraph, end: Literal["origin", "target"], index: int) -> Port:
     """A port whose links exist: one that is gone is replaced by one that ends at the same port."""
     if all(link in graph.links for link in port.links):
         return port

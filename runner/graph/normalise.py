@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from runner.errors import WorkflowError
 from runner.graph.definitions import Definitions
 from runner.graph.document import Document, Link, NodeId, SavedGraph, SavedNode
 from runner.graph.groups import unpack_groups
+from runner.shape import sequence
 
 _MAX_NODE_ID = 100_000_000
 
@@ -95,15 +95,14 @@ def _with_proxies_renamed(
 
 def _proxies_renamed(host: SavedNode, new_ids: Mapping[NodeId, NodeId]) -> SavedNode:
     """A host's proxyWidgets name inner nodes by id."""
-    proxies = host.properties.get("proxyWidgets")
-    if not isinstance(proxies, list):
-        return host
+    proxies = sequence(host.properties.get("proxyWidgets"))
     patched = [_proxy_renamed(entry, new_ids) for entry in proxies]
+    if not patched:
+        return host
     return replace(host, properties={**host.properties, "proxyWidgets": patched})
 
 
-def _proxy_renamed(entry: Any, new_ids: Mapping[NodeId, NodeId]) -> Any:
-    if not isinstance(entry, list) or not entry:
-        return entry
-    new_id = new_ids.get(str(entry[0]))
-    return entry if new_id is None else [new_id, *entry[1:]]
+def _proxy_renamed(entry: object, new_ids: Mapping[NodeId, NodeId]) -> object:
+    fields = sequence(entry)
+    new_id = new_ids.get(str(fields[0])) if fields else None
+    return entry if new_id is None else [new_id, *fields[1:]]

@@ -271,7 +271,12 @@ def _slot_showing(node: Node, widget: Filled) -> int | None:
 
 
 def _targets(graph: Graph, primitive: Node) -> Iterator[tuple[NodeId, int]]:
-    """The inner inputs that a primitive is linked to."""
+    """The inner inputs that a primitive is linked to.
+
+    The editor goes by the links' slot numbers here, stale as they may be, and then shows some
+    other input (in the template templates_graphic_design_recomposer a model's name becomes the
+    aspect ratio). That is a defect nobody relies on: here the inputs themselves say.
+    """
     outputs = primitive.saved.outputs
     for link in (graph.links.get(i) for i in (outputs[0].links if outputs else ())):
         target = graph.nodes.get(link.target) if link else None

@@ -36,10 +36,14 @@ def drop_decided(prompt: ApiPrompt, object_info: Mapping[str, Any]) -> ApiPrompt
         for node_id, node in prompt.items()
         if node_id not in taken
     }
-    outputs = [i for i, node in rewired.items() if _saves(node, object_info)]
-    needed = _upstream(rewired, outputs)
+    needed = needed_nodes(rewired, object_info)
     # Without an output there is nothing to prune for: ComfyUI refuses such a prompt by itself.
-    return {i: n for i, n in rewired.items() if i in needed} if outputs else prompt
+    return {i: n for i, n in rewired.items() if i in needed} if needed else prompt
+
+
+def needed_nodes(prompt: ApiPrompt, object_info: Mapping[str, Any]) -> set[str]:
+    """The ids of the nodes that save something, and of all that lead to them: what is run."""
+    return _upstream(prompt, [i for i, node in prompt.items() if _saves(node, object_info)])
 
 
 def _decided(prompt: ApiPrompt, node_id: str) -> list[Any] | None:
@@ -104,7 +108,7 @@ def _upstream(prompt: ApiPrompt, ends: list[str]) -> set[str]:
 
 
 def _saves(node: Mapping[str, Any], object_info: Mapping[str, Any]) -> bool:
-    return bool(mapping(object_info.get(node["class_type"])).get("output_node"))
+    return bool(mapping(object_info.get(str(node.get("class_type")))).get("output_node"))
 
 
 def _is_link(value: Any, prompt: Mapping[str, Any]) -> bool:

@@ -141,12 +141,16 @@ def _into_subgraph(at: _Asked, graphs: Graphs) -> _Step:
     if link is None:
         return None
     if link.origin == INPUT_BOX:
-        return _Asking(at.scope, at.node, link.origin_slot, at.type) \
-            if _has(at.node, link.origin_slot) else None
+        return (
+            _Asking(at.scope, at.node, link.origin_slot, at.type)
+            if _has(at.node, link.origin_slot)
+            else None
+        )
     origin = inner.graph.nodes.get(link.origin)
     if origin is None:
-        raise _error(f"output {at.slot} comes from node {link.origin}, which is not there",
-                     at.scope, at.node)
+        raise _error(
+            f"output {at.slot} comes from node {link.origin}, which is not there", at.scope, at.node
+        )
     return _Asked(inner, origin, link.origin_slot, at.type)
 
 
@@ -203,5 +207,3 @@ def _error(what: str, scope: Scope, node: Node, slot: int | None = None) -> Work
         f"{scope.graph.where}: {node.saved.label}{at}: {what}",
         details={"reason": "broken_link", "node": scope.full_id(node), "type": node.saved.type},
     )
-
-

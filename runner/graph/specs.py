@@ -1,6 +1,6 @@
 """What a node's inputs take, as its definition says: type, range, choices. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,14 +72,15 @@ def _specs(declared: Mapping[str, Any], inputs: Mapping[str, Any], prefix: str) 
                         yield from _specs(mapping(option.get("inputs")), inputs, f"{spec.name}.")
 
 
-def _spec(name: str, raw: Any, *, required: bool) -> Spec:
-    kind = raw[0] if raw else "UNKNOWN"
-    options = mapping(raw[1]) if len(raw) > 1 else {}
+def _spec(name: str, raw: Sequence[Any], *, required: bool) -> Spec:
+    kind: Any = raw[0] if raw else "UNKNOWN"
+    options = mapping(raw[1] if len(raw) > 1 else None)
     if isinstance(kind, list):
         return Spec(name, "COMBO", options, required, tuple(sequence(kind)), listed=True)  # pyright: ignore[reportUnknownArgumentType]
+    offered = None
     if kind == "COMBO" and not options.get("remote") and not options.get("multiselect"):
-        return Spec(name, kind, options, required, tuple(sequence(options.get("options"))))
-    return Spec(name, str(kind), options, required)
+        offered = tuple(sequence(options.get("options")))
+    return Spec(name, str(kind), options, required, offered)
 
 
 def _types(kind: Any) -> set[str]:

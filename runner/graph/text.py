@@ -4,11 +4,14 @@ import re
 from collections.abc import Callable
 from datetime import datetime
 from random import Random
-from typing import Any
+from typing import Any, cast
+
+from runner.errors import WorkflowError
 
 _COMMENT = re.compile("/\\*[\\s\\S]*?\\*/|//[^\n\r\u2028\u2029]*")
 _PATTERN = re.compile(r"%([^%]+)%")
 _DATE_PART = re.compile(r"dd?|MM?|hh?|mm?|ss?|yyy?y?")
+_MAX_DEPTH = 100
 # What a file name cannot hold.
 _FORBIDDEN = re.compile(r'[/?<>\\:*|"\x00-\x1f\x7f]')
 
@@ -18,9 +21,16 @@ def dynamic_prompt(text: str, rng: Random) -> str:
 
     As in the editor, `//` is a comment everywhere, so that a URL loses all behind its scheme, and
     braces around a single choice vanish, so that JSON loses its own.
+
+    Raises WorkflowError if braces are nested without end.
     """
-    result, rest = [], _COMMENT.sub("", text)
-    position = 0
+    _refuse_deep(text)
+    return _drawn(text, rng)
+
+
+def _drawn(text: str, rng: Random) -> str:
+    result: list[str] = []
+    rest, position = _COMMENT.sub("", text), 0
     while position < len(rest):
         char = rest[position]
         if char == "\\":
@@ -28,11 +38,19 @@ def dynamic_prompt(text: str, rng: Random) -> str:
             position += 2
         elif char == "{":
             choices, position = _choices(rest, position + 1)
-            result.append(dynamic_prompt(choices[rng.randrange(len(choices))], rng))
+            result.append(_drawn(choices[rng.randrange(len(choices))], rng))
         else:
             result.append(char)
             position += 1
     return re.sub(r"\\([{}|])", r"\1", "".join(result))
+
+
+def _refuse_deep(text: str) -> None:
+    depth = 0
+    for brace in re.findall(r"[{}]", re.sub(r"\\[\s\S]", "", text)):
+        depth = depth + 1 if brace == "{" else max(depth - 1, 0)
+        if depth > _MAX_DEPTH:
+            raise WorkflowError(f"a text has braces nested more than {_MAX_DEPTH} deep")
 
 
 def _choices(text: str, start: int) -> tuple[list[str], int]:
@@ -99,5 +117,5 @@ def as_text(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     if isinstance(value, list):
-        return ",".join(map(as_text, value))
+        return ",".join(map(as_text, cast(list[Any], value)))
     return "[object Object]" if isinstance(value, dict) else str(value)

@@ -93,6 +93,8 @@ def _set(widget: Widget, value: Any, *, made: bool) -> Filled:
     value = value if given else widget.default
     if (value is None or value is NO_VALUE) and widget.choices:
         value, given = widget.choices[0], True
+    if value is None and widget.text_area:
+        value = ""
     if widget.branches is None:
         return Filled(widget, value)
     make = widget.branches.get(value) if isinstance(value, str) else None

@@ -14,7 +14,8 @@ from runner.comfy import engine as engines
 from runner.comfy.engine import Engine
 from runner.entrypoints import setup
 from runner.job import Job, Result
-from runner.run import check, run
+from runner.request import check
+from runner.run import run
 from runner.settings import Settings
 from runner.storage.local import LocalStorage
 from runner.workflow import Workflow

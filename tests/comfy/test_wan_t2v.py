@@ -14,7 +14,8 @@ from runner import parameters
 from runner.comfy.engine import Engine
 from runner.errors import WorkflowError
 from runner.job import Job
-from runner.run import check, run
+from runner.request import check
+from runner.run import run
 from runner.storage.local import LocalStorage
 from runner.workflow import Workflow
 

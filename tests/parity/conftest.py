@@ -29,7 +29,10 @@ def cache(request: pytest.FixtureRequest) -> Cache:
     to_record = request.config.getoption("--record")
     chosen = [item.callspec.params["case"] for item in request.session.items
               if isinstance(item, pytest.Function) and hasattr(item, "callspec")]  # fmt: skip
-    record(list(dict.fromkeys([*chosen, *(hard_cases() if to_record else [])])), found, comfyui_dir)
+    cases = list(dict.fromkeys([*chosen, *(hard_cases() if to_record else [])]))
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():  # it takes minutes: progress is to be seen
+        record(cases, found, comfyui_dir)
     if to_record:
         _record_hard_cases(found)
     return found
@@ -54,8 +57,7 @@ def _record_hard_cases(cache: Cache) -> None:
     hard.write_object_info(hard_cases(), cache.object_info())
     for case in hard_cases():
         truth = cache.get(case)
-        if truth and not truth.failure:
-            hard.write_truth(case, truth.prompt)
+        hard.write_truth(case, truth.prompt if truth and not truth.failure else None)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

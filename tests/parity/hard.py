@@ -30,9 +30,13 @@ def untitled(prompt: Prompt) -> Prompt:
     }
 
 
-def write_truth(case: Case, prompt: Prompt) -> None:
+def write_truth(case: Case, prompt: Prompt | None) -> None:
+    path = case.path.with_suffix(".truth.json")
+    if prompt is None:
+        path.unlink(missing_ok=True)
+        return
     nodes = [f"{json.dumps(id_)}: {_line(node)}" for id_, node in untitled(prompt).items()]
-    case.path.with_suffix(".truth.json").write_text("{\n" + ",\n".join(nodes) + "\n}\n")
+    path.write_text("{\n" + ",\n".join(nodes) + "\n}\n")
 
 
 def write_object_info(cases: list[Case], object_info: dict[str, Any]) -> None:

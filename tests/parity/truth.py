@@ -12,12 +12,13 @@ import tempfile
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from glob import escape
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from cases import CHECKOUT, PACK, Case
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 from playwright.sync_api import Error as BrowserError
 
 from runner.comfy.client import Comfy, wait_until_ready
@@ -32,7 +33,8 @@ CHROMIUM_ARGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--
 # Registered nodes alone are not enough: the Vue half of the editor comes up later.
 EDITOR_IS_READY = """() => window.app?.vueAppReady && app.graph && !app.extensionManager?.spinner
   && Object.keys(window.LiteGraph?.registered_node_types ?? {}).length > 100"""
-# The clock stands still only while the prompt is made, as debounced work needs it; {a|b} is a then.
+# Clock and dice stand still only while the prompt is made: until then, debounced work needs a clock.
+# {a|b} then is a.
 LOAD_AND_PROMPT = """async ({ text, settle, now }) => {
   const load = async () => {
     await app.loadGraphData(JSON.parse(text));
@@ -81,15 +83,12 @@ class Cache:
         path = self._path(case)
         if not path.is_file():
             return None
-        found = json.loads(path.read_text())
-        return Truth(**found)
+        return Truth(**json.loads(path.read_text()))
 
     def put(self, case: Case, truth: Truth) -> None:
         path = self._path(case)
         path.parent.mkdir(parents=True, exist_ok=True)
-        for outdated in path.parent.glob(
-            f"{path.name.removesuffix(f'{case.digest()}.json')}*.json"
-        ):
+        for outdated in path.parent.glob(f"{escape(_stem(case))}.{'?' * len(case.digest())}.json"):
             outdated.unlink()
         _write(path, dataclasses.asdict(truth))
 
@@ -101,7 +100,7 @@ class Cache:
         _write(self.folder / "object_info.json", found)
 
     def _path(self, case: Case) -> Path:
-        return self.folder / case.kind / f"{case.name.replace('/', '@')}.{case.digest()}.json"
+        return self.folder / case.kind / f"{_stem(case)}.{case.digest()}.json"
 
 
 def record(cases: Sequence[Case], cache: Cache, comfyui_dir: Path) -> None:
@@ -162,22 +161,22 @@ def _free_port() -> int:
 
 
 class Tab:
-    """One browser tab with the editor in it; opened anew when it crashes."""
+    """Chromium with the editor in it; started anew when it crashes."""
 
-    def __init__(self, browser: Browser, url: str) -> None:
-        self._browser = browser
+    def __init__(self, playwright: Playwright, url: str) -> None:
+        self._playwright = playwright
         self._url = url
-        self._context: BrowserContext | None = None
+        self._browser: Browser | None = None
         self._page: Page
         self.reopen()
 
     def reopen(self) -> None:
         """A new profile too: the editor keeps drafts of what was loaded in its local storage."""
-        if self._context:
-            with contextlib.suppress(BrowserError):
-                self._context.close()
-        self._context = self._browser.new_context(viewport={"width": 1200, "height": 800})
-        self._page = self._context.new_page()
+        self.close()
+        self._browser = self._playwright.chromium.launch(
+            executable_path=_chromium(), headless=True, args=CHROMIUM_ARGS
+        )
+        self._page = self._browser.new_page(viewport={"width": 1200, "height": 800})
         self._page.goto(self._url, wait_until="domcontentloaded", timeout=120_000)
         self._page.wait_for_function(EDITOR_IS_READY, timeout=120_000)
         self._page.evaluate(
@@ -187,6 +186,11 @@ class Tab:
             }"""
         )
         self._page.wait_for_timeout(1000)
+
+    def close(self) -> None:
+        if self._browser:
+            with contextlib.suppress(BrowserError):
+                self._browser.close()
 
     def truth(self, case: Case) -> Truth:
         try:
@@ -208,19 +212,27 @@ class Tab:
 
 @contextlib.contextmanager
 def editor(url: str) -> Generator[Tab]:
+    with sync_playwright() as playwright:
+        tab = Tab(playwright, url)
+        try:
+            yield tab
+        finally:
+            tab.close()
+
+
+def _chromium() -> str:
     executable = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chrome")
     if not executable:
         raise RuntimeError("no Chromium: set CHROMIUM=/path or put `chromium` on the PATH")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=executable, headless=True, args=CHROMIUM_ARGS
-        )
-        yield Tab(browser, url)
-        browser.close()
+    return executable
 
 
 def _first_line(error: BrowserError) -> str:
     return error.message.splitlines()[0]
+
+
+def _stem(case: Case) -> str:
+    return case.name.replace("/", "@")
 
 
 def _write(path: Path, content: Any) -> None:

@@ -1,8 +1,8 @@
 """Links followed through all that only passes on."""
 
 import pytest
-
 from graph_files import SERVER, file, inputs_of, node, prompt
+
 from runner.errors import WorkflowError
 from runner.graph import to_api
 
@@ -171,7 +171,7 @@ def test_reroutes_in_a_circle_are_an_error() -> None:
         node(3, "Reroute", inputs={"": 1}),
         node(4, "SaveImage", inputs={"images": 2}),
     ]
-    with pytest.raises(WorkflowError, match="SaveImage.*'images'.*links lead in a circle"):
+    with pytest.raises(WorkflowError, match=r"SaveImage.*'images'.*links lead in a circle"):
         prompt(*nodes, wires=((1, 2, 0, 3, 0), (2, 3, 0, 2, 0)))
 
 

@@ -3,9 +3,10 @@
 from typing import Any
 
 import pytest
+from graph_files import SERVER, copied, file, inputs_of, node, prompt, subgraph
 
-from graph_files import file, inputs_of, node, prompt, subgraph
 from runner.errors import WorkflowError
+from runner.graph import to_api
 
 SAMPLE = node(10, "Sample", 1, "fixed", 20, "heun", inputs={"steps": 1, "image": 2, "seed": 3},
               outputs=[("IMAGE", 4)])  # fmt: skip
@@ -99,13 +100,9 @@ def test_a_proxy_widget_of_a_primitive_reaches_all_its_targets() -> None:
     shows = {"proxyWidgets": [["20", "value"]]}
     nodes = [host(128, kind="pair", properties=shows), host(256, kind="pair", node_id=6,
              properties=shows)]  # fmt: skip
-    converted = prompt(*nodes, subgraphs=[inner | {"nodes": [_typed(n) for n in inner["nodes"]]}])
+    converted = prompt(*nodes, subgraphs=[inner])
     widths = {i: n["inputs"]["width"] for i, n in converted.items()}
     assert widths == {"5:21": 128, "5:22": 128, "6:21": 256, "6:22": 256}
-
-
-def _typed(raw: dict[str, Any]) -> dict[str, Any]:
-    return raw
 
 
 def test_a_value_reaches_an_input_that_is_no_widget() -> None:
@@ -194,7 +191,7 @@ def test_duplicate_ids_give_way_to_the_root_graph_and_to_earlier_definitions() -
 
 def test_a_subgraph_that_contains_itself_is_an_error() -> None:
     inner = subgraph("sampler", node(10, "nesting"))
-    with pytest.raises(WorkflowError, match="a subgraph contains itself: .*nesting"):
+    with pytest.raises(WorkflowError, match=r"a subgraph contains itself: .*nesting"):
         prompt(host(), subgraphs=[inner, NESTING])
 
 
@@ -235,10 +232,10 @@ def test_a_group_node_is_unpacked(kind: str) -> None:
     assert converted["2"]["inputs"]["images"] == ["8:7", 0]
 
 
-def test_a_group_node_without_values_has_those_of_its_inner_nodes() -> None:
+def test_a_group_node_without_values_has_the_definitions_defaults() -> None:
     converted = grouped()
-    assert converted["8:6"]["inputs"] == {"text": "kept"}
-    assert converted["8:7"]["inputs"]["steps"] == 2
+    assert converted["8:6"]["inputs"] == {"text": ""}
+    assert converted["8:7"]["inputs"]["steps"] == 20
 
 
 def test_a_muted_group_node_mutes_what_it_holds() -> None:
@@ -252,7 +249,7 @@ def test_a_group_node_that_contains_itself_is_an_error() -> None:
 
 
 def test_the_file_stays_as_it_is() -> None:
-    document = file(host(7), subgraphs=[SAMPLER])
-    before = repr(document)
-    prompt(host(7), subgraphs=[SAMPLER])
-    assert repr(document) == before
+    document = file(host(7, properties={"proxyWidgets": [["10", "sampler"]]}), subgraphs=[SAMPLER])
+    before = copied(document)
+    to_api(document, SERVER)
+    assert document == before

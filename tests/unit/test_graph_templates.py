@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from graph_files import copied, template_server, templates
+
 from runner.errors import WorkflowError
 from runner.graph import to_api
 
@@ -47,7 +47,9 @@ def test_a_template_converts_exactly(name: str) -> None:
 
 def installed_templates() -> list[Path]:
     spec = importlib.util.find_spec(PACKAGE)
-    folders = [Path(p) / "templates" for p in (spec.submodule_search_locations or ())] if spec else []
+    folders = (
+        [Path(p) / "templates" for p in (spec.submodule_search_locations or ())] if spec else []
+    )
     return sorted(path for folder in folders for path in folder.glob("*.json"))
 
 

@@ -5,8 +5,8 @@ from random import Random
 from typing import Any
 
 import pytest
-
 from graph_files import inputs_of, node, prompt, subgraph
+
 from runner.graph.text import as_text, dynamic_prompt, format_date
 
 NOW = datetime(2026, 3, 7, 9, 5, 4)
@@ -57,7 +57,8 @@ def prefix(value: str, *others: dict[str, Any], **more: Any) -> str:
     ("written", "sent"),
     [
         ("%date:yyyy-MM-dd%/clip", "2026-03-07/clip"),
-        ("%date:yy_M_d-hh.mm.ss%", "%date:yy_M_d-hh.mm.ss%"),
+        ("%date:yy_M_d-hh.mm.ss%", "26_3_7-09"),  # a dot ends the format, in the editor too
+        ("%date:hh.mm%", "%date:hh.mm%"),
         ("%date:hhmmss%", "090504"),
         ("%width%x%height%", "%width%x%height%"),
         ("%A Source.width%", "64"),
@@ -106,7 +107,14 @@ def test_date_parts() -> None:
 
 @pytest.mark.parametrize(
     ("value", "written"),
-    [(1.0, "1"), (0.5, "0.5"), (True, "true"), (None, ""), ([1, "a"], "1,a"), ({}, "[object Object]")],
+    [
+        (1.0, "1"),
+        (0.5, "0.5"),
+        (True, "true"),
+        (None, ""),
+        ([1, "a"], "1,a"),
+        ({}, "[object Object]"),
+    ],
 )
 def test_values_as_javascript_writes_them(value: Any, written: str) -> None:
     assert as_text(value) == written

@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-
 from graph_files import inputs_of, node, prompt
 
 
@@ -36,6 +35,10 @@ def test_values_are_not_repaired() -> None:
 
 def test_an_empty_combo_takes_its_first_choice() -> None:
     assert sent("Sample", 1, "fixed", 2, None)["sampler"] == "euler"
+
+
+def test_a_text_area_takes_null_for_an_empty_text() -> None:
+    assert sent("Encode", None) == {"text": ""}
 
 
 def test_values_by_name_are_assigned_by_name() -> None:

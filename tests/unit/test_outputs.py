@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from runner import outputs
-from runner.comfy.client import Saved
 from runner.errors import OutputMissing
+from runner.job import Saved
 
 PROMPT = {
     "4": {"class_type": "SaveVideo", "inputs": {"filename_prefix": "x"}, "_meta": {"title": "Final"}},

@@ -15,7 +15,7 @@ from pathlib import Path
 import comfy.ops
 import comfy.text_encoders.t5
 import torch
-from transformers import T5TokenizerFast
+from tokenizers import Tokenizer
 
 from runner.rehearsal.family import Weights
 from runner.rehearsal.weights import words
@@ -54,7 +54,7 @@ def build() -> Weights:
     ).requires_grad_(False)
     for name, parameter in model.named_parameters():
         parameter.fill_(_RMS if name.endswith("layer_norm.weight") else 0.0)
-    pieces = T5TokenizerFast.from_pretrained(folder / "t5_tokenizer").get_vocab()
+    pieces = Tokenizer.from_file(str(folder / "t5_tokenizer" / "tokenizer.json")).get_vocab()
     for piece, index in pieces.items():
         if index != _PAD:
             model.shared.weight[index] = _embedding(piece, ends=index == _EOS)

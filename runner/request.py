@@ -1,0 +1,113 @@
+"""A job's request checked against its workflow: what can be without ComfyUI, then the rest. Pure."""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from runner import appview, parameters
+from runner.errors import InvalidParameters, Problem
+from runner.graph.editing import Setting, settings_of, with_settings
+from runner.job import Job
+from runner.parameters import Parameter
+from runner.workflow import Document, Workflow, linear_data
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A checked request."""
+
+    job: Job
+    workflow: Workflow
+    values: Mapping[str, Any]  # by parameter
+    document: Document  # the workflow with the values written into it
+    # What only the node definitions can tell: App-view inputs, and single widgets as "Title.widget".
+    pending: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    seeds: Sequence[str] = ()  # the parameters that are seeds
+
+
+def check(job: Job, workflow: Workflow) -> Ready:
+    """Validate a request without ComfyUI.
+
+    Raises InvalidParameters with every problem, or WorkflowError if the file is broken.
+    """
+    found = parameters.read(workflow.document)
+    single = {name: value for name, value in job.params.items() if "." in name}
+    if not found and linear_data(workflow.document).get("inputs"):
+        return Ready(job, workflow, {}, workflow.document, pending=job.params)
+    named = {name: value for name, value in job.params.items() if name not in single}
+    values = parameters.validate(found, named)
+    document = parameters.fill(workflow.document, found, values)
+    return Ready(job, workflow, values, document, single, _seeds(found))
+
+
+def complete(ready: Ready, object_info: Mapping[str, Any]) -> Ready:
+    """Validate and fill in what had to wait for the node definitions.
+
+    Raises InvalidParameters with every problem of it at once, or WorkflowError.
+    """
+    strangers = not parameters.read(ready.document)
+    if not ready.pending and not strangers:
+        return ready
+    inputs = appview.read(ready.document, object_info) if strangers else ()
+    settings = settings_of(ready.document, object_info) if ready.pending else []
+    single = {name: value for name, value in ready.pending.items() if "." in name}
+    named = {name: value for name, value in ready.pending.items() if name not in single}
+    problems: list[Problem] = []
+    values = _validated(inputs, named, problems)
+    chosen: dict[tuple[str, str], Any] = {
+        (p.node_id, p.widget): values[p.name]
+        for p in inputs
+        if p.name in values and values[p.name] != p.value
+    }
+    for name, value in single.items():
+        setting = _find(name, settings, problems)
+        if setting is not None:
+            own = _validated([appview.parameter_of(setting, name)], {name: value}, problems)
+            values |= own
+            if own:
+                chosen[setting.node_id, setting.widget] = own[name]
+    if problems:
+        raise InvalidParameters(problems)
+    return dataclasses.replace(
+        ready,
+        values={**ready.values, **values},
+        document=with_settings(ready.document, object_info, chosen),
+        pending={},
+        seeds=[*ready.seeds, *_seeds(inputs)],
+    )
+
+
+def _validated(
+    found: Sequence[Parameter], given: Mapping[str, Any], problems: list[Problem]
+) -> dict[str, Any]:
+    """The values, or nothing and more problems. A text from the command line is read as its type."""
+    texts = {name: value for name, value in given.items() if isinstance(value, str)}
+    try:
+        return parameters.validate(found, {**given, **parameters.from_text(found, texts)})
+    except InvalidParameters as error:
+        problems += error.problems
+        return {}
+
+
+def _find(name: str, settings: Sequence[Setting], problems: list[Problem]) -> Setting | None:
+    """The widget that `Title.widget` or `id.widget` names."""
+    by_id = [s for s in settings if name == f"{s.node_id}.{s.widget}"]
+    by_title = [s for s in settings if name == f"{s.title}.{s.widget}"]
+    found = by_id or by_title
+    if len(found) == 1:
+        return found[0]
+    if found:
+        ids = ", ".join(f"{s.node_id}.{s.widget}" for s in found)
+        problems.append(Problem(name, f"{len(found)} nodes have this title; write {ids}"))
+        return None
+    known = [f"{s.title}.{s.widget}" for s in settings]
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    problems.append(Problem(name, f"there is no such widget, or a link feeds it{hint}"))
+    return None
+
+
+def _seeds(found: Sequence[Parameter]) -> list[str]:
+    return [p.name for p in found if p.kind == "seed"]
