@@ -23,7 +23,7 @@ def read(document: Document, object_info: Mapping[str, Any]) -> tuple[Parameter,
     """
     settings = settings_of(document, object_info)
     found = [_setting(entry, settings) for entry in _entries(document)]
-    chosen = list(dict.fromkeys(setting for setting in found if setting is not None))
+    chosen = list({(s.node_id, s.widget): s for s in found if s is not None}.values())
     names = _unique([_name(_label(document, s)) for s in chosen])
     return tuple(
         _parameter(setting, name, _label(document, setting))

@@ -38,7 +38,7 @@ def check(document: Document, object_info: ObjectInfo) -> tuple[Finding, ...]:
     except WorkflowError as error:
         return (*found, Finding("broken", "file", "", error.message, "mend it in the editor"))
     needed = {model.name: model for model in models.needed(document)}
-    found += _unknown_nodes(prompt, document, object_info)
+    found += _unknown_nodes(document, object_info)
     found += _browser_only(prompt, object_info)
     for node_id in sorted(needed_nodes(prompt, object_info)):
         if prompt[node_id].get("class_type") in object_info:
@@ -98,29 +98,14 @@ def _output(node_id: str, title: str, message: str) -> Finding:
 # --- nodes ------------------------------------------------------------------------------------
 
 
-def _unknown_nodes(
-    prompt: ApiPrompt, document: Document, object_info: ObjectInfo
-) -> Iterator[Finding]:
-    packs = _packs(document)
-    for node_id, node in prompt.items():
-        class_type = node.get("class_type")
-        if class_type not in object_info:
-            kind = str(class_type or "a type that it does not name")
-            pack = packs.get(node_id.rsplit(":", 1)[-1])
-            fix = f"install the node pack {pack}" if pack else "install the node pack it comes from"
-            yield Finding("unknown_node", _title(node), node_id, f"ComfyUI has no node {kind}", fix)
-
-
-def _packs(document: Document) -> dict[str, str]:
-    """Where nodes come from, as far as the file says it, by node id."""
-    graphs = [document, *sequence(mapping(document.get("definitions")).get("subgraphs"))]
-    found: dict[str, str] = {}
-    for node in (mapping(n) for g in graphs for n in sequence(mapping(g).get("nodes"))):
-        properties = mapping(node.get("properties"))
-        pack = properties.get("cnr_id") or properties.get("aux_id")
-        if pack:
-            found[str(node.get("id"))] = str(pack)
-    return found
+def _unknown_nodes(document: Document, object_info: ObjectInfo) -> Iterator[Finding]:
+    try:
+        to_api(document, object_info)
+    except WorkflowError as error:
+        for node in map(mapping, sequence(error.details.get("nodes"))):
+            fix = f"install the node pack {node['pack'] or 'it comes from'}"
+            message = f"ComfyUI has no node {node['type']}"
+            yield Finding("unknown_node", node["title"], node["id"], message, fix)
 
 
 def _browser_only(prompt: ApiPrompt, object_info: ObjectInfo) -> Iterator[Finding]:

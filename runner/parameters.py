@@ -98,7 +98,7 @@ def read(document: Mapping[str, Any]) -> tuple[Parameter, ...]:
     if is_api_format(document):
         found = [p for i, node in document.items() if (p := from_prompt(str(i), mapping(node)))]
     else:
-        found = [_parameter(node) for node in nodes(document) if node.get("type") in WIDGETS]
+        found = [_parameter(node) for node in nodes(document) if str(node.get("type")) in WIDGETS]
     names = [parameter.name for parameter in found]
     wrong = [f"{p.title} (node {p.node_id}) has no name" for p in found if not p.name]
     wrong += [f"{n!r} is the name of {names.count(n)} parameters" for n in sorted({*names}) if n and

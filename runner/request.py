@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runner import appview, parameters
-from runner.errors import InvalidParameters, Problem
+from runner.errors import InvalidParameters, Problem, WorkflowError
 from runner.graph.editing import Setting, settings_of, with_settings
+from runner.graph.soundness import require_sound
 from runner.job import Job
 from runner.parameters import Parameter
-from runner.workflow import Document, Workflow, linear_data
+from runner.workflow import Document, Workflow, linear_data, output_names
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ def check(job: Job, workflow: Workflow) -> Ready:
 
     Raises InvalidParameters with every problem, or WorkflowError if the file is broken.
     """
+    require_sound(workflow.document)
+    _require_own_names(output_names(workflow.document))
     found = parameters.read(workflow.document)
     single = {name: value for name, value in job.params.items() if "." in name}
     if not found and linear_data(workflow.document).get("inputs"):
@@ -40,6 +43,12 @@ def check(job: Job, workflow: Workflow) -> Ready:
     values = parameters.validate(found, named)
     document = parameters.fill(workflow.document, found, values)
     return Ready(job, workflow, values, document, single, _seeds(found))
+
+
+def _require_own_names(outputs: Sequence[str]) -> None:
+    twice = sorted({name for name in outputs if outputs.count(name) > 1})
+    if twice:
+        raise WorkflowError(f"several outputs are called {', '.join(twice)}: the title is the name")
 
 
 def complete(ready: Ready, object_info: Mapping[str, Any]) -> Ready:

@@ -2,10 +2,12 @@
 
 import contextlib
 import json
+import random
 import time
 import uuid
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,7 +20,6 @@ from runner.graph.prune import drop_decided
 from runner.job import Artifact, OutputFile, Progress, Report, Result, Saved, Status
 from runner.request import Ready, complete
 from runner.storage import Storage, sha256
-from runner.workflow import Document
 
 
 class Prepare(Protocol):
@@ -43,7 +44,7 @@ def run(
     with watch("convert"):
         definitions = engine.comfy.object_info()
         ready = complete(ready, definitions)
-        prompt = _convert(ready.document, definitions)
+        prompt = _convert(ready, definitions)
         names = outputs.declared(prompt, definitions, ready.document)
         # Fresh for each run: a cached node would name a file that an earlier job has moved away.
         prompt = outputs.with_prefix(prompt, names, f"callsheet/{uuid.uuid4().hex}")
@@ -65,8 +66,11 @@ def run(
     return result
 
 
-def _convert(document: Document, definitions: Mapping[str, Any]) -> ApiPrompt:
-    prompt = drop_decided(to_api(document, definitions), definitions)
+def _convert(ready: Ready, definitions: Mapping[str, Any]) -> ApiPrompt:
+    # Dynamic prompts draw by the job's own seed, so that the same seed is the same video.
+    drawn_by = [ready.values[name] for name in ready.seeds] or ready.job.id
+    rng, now = random.Random(str(drawn_by)), datetime.now()  # noqa: S311
+    prompt = drop_decided(to_api(ready.document, definitions, rng=rng, now=now), definitions)
     unfilled = browser_only_inputs(prompt, definitions)
     if unfilled:
         raise WorkflowError("\n".join(map(str, unfilled)))

@@ -50,7 +50,8 @@ def load(path: Path) -> Workflow:
     """
     document = parse(_read(path), source=str(path))
     said = info(document)
-    folder_name = path.parent.name if _VERSION.fullmatch(path.stem) else path.stem
+    stem = path.name.removesuffix(".json").removesuffix(".app")  # App view saves as .app.json
+    folder_name = path.parent.name if _VERSION.fullmatch(path.stem) else stem
     version = path.stem if _VERSION.fullmatch(path.stem) else str(said.get("version") or "0.0.0")
     return Workflow(document, path, str(said.get("name") or folder_name), version)
 
@@ -120,6 +121,8 @@ def nodes(document: Mapping[str, Any]) -> list[dict[str, Any]]:
 def output_names(document: Mapping[str, Any]) -> tuple[str, ...]:
     """The names of the outputs that the App view declares, in its order. Pure."""
     chosen = sequence(linear_data(document).get("outputs"))
+    if not chosen:
+        return ()
     by_id = {str(node.get("id")): title(node) for node in nodes(document)}
     return tuple(by_id[str(node_id)] for node_id in chosen if str(node_id) in by_id)
 

@@ -38,7 +38,7 @@ def _drawn(text: str, rng: Random) -> str:
             position += 2
         elif char == "{":
             choices, position = _choices(rest, position + 1)
-            result.append(_drawn(choices[rng.randrange(len(choices))], rng))
+            result.append(_drawn(choices[int(rng.random() * len(choices))], rng))
         else:
             result.append(char)
             position += 1

@@ -5,12 +5,13 @@ from collections.abc import Callable, Generator
 from statistics import median
 from typing import Any
 
-import hard
 import pytest
-from cases import KINDS, Case, hard_cases
-from truth import Cache, Truth, record
 
 from runner import settings as runner_settings
+
+import hard
+from cases import KINDS, Case, hard_cases
+from truth import Cache, Truth, record
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -6,15 +6,16 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-import hard
 import pytest
-from cases import Case, all_cases, hard_cases
-from comparison import Difference, Prompt, differences
-from truth import NOW, Truth
 
 from runner import settings as runner_settings
 from runner.errors import WorkflowError
 from runner.graph import to_api
+
+import hard
+from cases import Case, all_cases, hard_cases
+from comparison import Difference, Prompt, differences
+from truth import NOW, Truth
 
 CASES = all_cases(runner_settings.from_environment().comfyui_dir)
 

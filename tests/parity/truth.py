@@ -17,12 +17,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from cases import CHECKOUT, PACK, Case
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 from playwright.sync_api import Error as BrowserError
 
 from runner.comfy.client import Comfy, wait_until_ready
 from runner.comfy.engine import check_version
+
+from cases import CHECKOUT, PACK, Case
 
 RELOAD_AFTER = 20  # files; the editor's heap grows with each
 SETTLE = 150  # milliseconds after loading: some widgets are made by later ticks

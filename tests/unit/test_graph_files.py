@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from graph_files import SERVER, copied, file, node, prompt, subgraph, template_server, templates
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runner.errors import WorkflowError
 from runner.graph import browser_only_inputs, is_api_format, is_ui_format, to_api
+
+from graph_files import SERVER, copied, file, node, prompt, subgraph, template_server, templates
 
 CASES = templates()
 TEMPLATE_SERVER = template_server()

@@ -1,10 +1,11 @@
 """Links followed through all that only passes on."""
 
 import pytest
-from graph_files import SERVER, file, inputs_of, node, prompt
 
 from runner.errors import WorkflowError
 from runner.graph import to_api
+
+from graph_files import SERVER, file, inputs_of, node, prompt
 
 SOURCE = node(1, "Source", outputs=[("IMAGE", 1), ("MASK", 2)])
 

@@ -3,10 +3,11 @@
 from typing import Any
 
 import pytest
-from graph_files import SERVER, copied, file, inputs_of, node, prompt, subgraph
 
 from runner.errors import WorkflowError
 from runner.graph import to_api
+
+from graph_files import SERVER, copied, file, inputs_of, node, prompt, subgraph
 
 SAMPLE = node(10, "Sample", 1, "fixed", 20, "heun", inputs={"steps": 1, "image": 2, "seed": 3},
               outputs=[("IMAGE", 4)])  # fmt: skip

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from graph_files import copied, template_server, templates
 
 from runner.errors import WorkflowError
 from runner.graph import to_api
+
+from graph_files import copied, template_server, templates
 
 ROOT = Path(__file__).parents[2]
 YARDSTICK = Path(

@@ -5,9 +5,10 @@ from random import Random
 from typing import Any
 
 import pytest
-from graph_files import inputs_of, node, prompt, subgraph
 
 from runner.graph.text import as_text, dynamic_prompt, format_date
+
+from graph_files import inputs_of, node, prompt, subgraph
 
 NOW = datetime(2026, 3, 7, 9, 5, 4)
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from graph_files import inputs_of, node, prompt
 
 

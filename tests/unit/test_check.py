@@ -1,0 +1,184 @@
+"""`callsheet check`: each thing that is wrong is found, where it is, with a fix."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from runner.check import Finding, check
+
+from workflows import document, parameter
+
+MODEL = {"name": "big.safetensors", "url": "https://example.test/big", "directory": "vae"}
+INFO: dict[str, Any] = {
+    "Load": {"input": {"required": {"vae_name": [["other.safetensors"]]}}, "output": ["VAE"]},
+    "LoadImage": {
+        "input": {"required": {"image": [["a.png"], {"image_upload": True}]}},
+        "output": ["IMAGE", "MASK"],
+    },
+    "Sampler": {
+        "input": {
+            "required": {
+                "steps": ["INT", {"default": 20, "min": 1, "max": 100}],
+                "sampler_name": [["euler", "heun"]],
+            },
+            "optional": {"image": ["IMAGE"]},
+        },
+        "output": ["LATENT"],
+    },
+    "Save": {
+        "input": {"required": {"latent": ["LATENT", {}], "vae": ["VAE", {}]}},
+        "output": [],
+        "output_node": True,
+    },
+    "CallsheetInteger": {
+        "input": {"required": {
+            "value": ["INT", {}],
+            **{n: [t, {"socketless": True}] for n, t in (
+                ("name", "STRING"), ("description", "STRING"), ("required", "BOOLEAN"),
+                ("min", "INT"), ("max", "INT"), ("step", "INT"))},
+        }},
+        "output": ["INT,FLOAT", "BOOLEAN"],
+    },
+    "CallsheetChoice": {
+        "input": {"required": {
+            "value": ["COMBO", {"options": ["fast"]}],
+            **{n: [t, {"socketless": True}] for n, t in (
+                ("name", "STRING"), ("description", "STRING"), ("required", "BOOLEAN"),
+                ("choices", "STRING"))},
+        }},
+        "output": ["COMBO,STRING", "INT"],
+    },
+}  # fmt: skip
+
+
+def slot(name: str, kind: str, link: int | None, *, widget: bool = False) -> dict[str, Any]:
+    more = {"widget": {"name": name}} if widget else {}
+    return {"name": name, "type": kind, "link": link, **more}
+
+
+def workflow(**changes: Any) -> dict[str, Any]:
+    """Load and Sampler into Save; nothing is wrong with it but the missing model."""
+    load = {"id": 1, "type": "Load", "title": "VAE", "inputs": [],
+            "outputs": [{"name": "VAE", "type": "VAE", "links": [1]}],
+            "properties": {"models": [MODEL]}, "widgets_values": ["other.safetensors"]}  # fmt: skip
+    sampler = {"id": 2, "type": "Sampler", "title": "Sample",
+               "inputs": [slot("image", "IMAGE", None), slot("steps", "INT", None, widget=True),
+                          slot("sampler_name", "COMBO", None, widget=True)],
+               "outputs": [{"name": "LATENT", "type": "LATENT", "links": [2]}],
+               "widgets_values": [20, "euler"]}  # fmt: skip
+    save = {"id": 3, "type": "Save", "title": "video",
+            "inputs": [slot("latent", "LATENT", 2), slot("vae", "VAE", 1)], "outputs": []}  # fmt: skip
+    source = document(load, sampler, save, linearData={"inputs": [], "outputs": [3]})
+    source["links"] = [[1, 1, 0, 3, 1, "VAE"], [2, 2, 0, 3, 0, "LATENT"]]
+    source["extra"] |= changes
+    return copy.deepcopy(source)
+
+
+def only(source: dict[str, Any], kind: str) -> Finding:
+    found = check(source, INFO)
+    assert [f.kind for f in found] == [kind], found
+    return found[0]
+
+
+def test_nothing_is_found_where_nothing_is_wrong() -> None:
+    assert check(workflow(), INFO) == ()
+
+
+def test_a_missing_model_is_named_with_folder_and_source() -> None:
+    source = workflow()
+    source["nodes"][0]["widgets_values"] = ["big.safetensors"]
+    found = only(source, "missing_model")
+    assert found.message == "big.safetensors is not there"
+    assert found.fix == "put it into models/vae/ from https://example.test/big"
+
+
+def test_a_value_that_is_not_on_offer_gets_the_nearest() -> None:
+    source = workflow()
+    source["nodes"][1]["widgets_values"] = [20, "huen"]
+    found = only(source, "not_offered")
+    assert (found.node, found.node_id, found.fix) == ("Sample", "2", "did you mean heun?")
+
+
+def test_a_value_out_of_range() -> None:
+    source = workflow()
+    source["nodes"][1]["widgets_values"] = [0, "euler"]
+    assert "between 1 and 100" in only(source, "out_of_range").message
+
+
+def test_an_unknown_node_is_named_with_its_pack() -> None:
+    source = workflow()
+    source["nodes"].append({"id": 9, "type": "Magic", "inputs": [], "outputs": [],
+                            "properties": {"cnr_id": "magic-pack"}})  # fmt: skip
+    found = only(source, "unknown_node")
+    assert found.message == "ComfyUI has no node Magic"
+    assert found.fix == "install the node pack magic-pack"
+
+
+def test_a_required_input_without_a_link() -> None:
+    source = workflow()
+    source["nodes"][2]["inputs"][1]["link"] = None
+    assert only(source, "not_linked").message == "vae is not linked"
+
+
+def test_a_link_of_the_wrong_type() -> None:
+    source = workflow()
+    source["links"][0] = [1, 2, 0, 3, 1, "LATENT"]
+    found = only(source, "wrong_link")
+    assert found.message == "vae takes VAE, but Sample gives LATENT"
+
+
+def test_a_missing_input_file() -> None:
+    source = workflow()
+    image = {"id": 4, "type": "LoadImage", "title": "Photo", "inputs": [],
+             "outputs": [{"name": "IMAGE", "type": "IMAGE", "links": [3]}],
+             "widgets_values": ["b.png", "image"]}  # fmt: skip
+    source["nodes"].append(image)
+    source["nodes"][1]["inputs"][0]["link"] = 3
+    source["links"].append([3, 4, 0, 2, 0, "IMAGE"])
+    assert "no input file b.png" in only(source, "missing_input").message
+
+
+@pytest.mark.parametrize(
+    ("node", "place", "kind", "message"),
+    [
+        (parameter("Integer", 8, 20, "steps", "", False, 1, 200, 1, title="Steps"), 1, "limits",
+         "allows 1 to 200, but Sample.steps takes 1 and 100"),
+        (parameter("Choice", 8, "euler", "sampler", "", False, "euler\nmagic", title="Sampler"), 2,
+         "choice_not_offered", "offers magic, which Sample.sampler_name does not take"),
+    ],
+)  # fmt: skip
+def test_a_parameter_must_not_allow_more_than_what_it_feeds(
+    node: dict[str, Any], place: int, kind: str, message: str
+) -> None:
+    source = workflow()
+    node = {**node, "outputs": [{"name": "value", "type": "*", "links": [5]}]}
+    source["nodes"].append(node)
+    source["nodes"][1]["inputs"][place]["link"] = 5
+    source["links"].append([5, 8, 0, 2, place, "*"])
+    found = only(source, kind)
+    assert (found.node_id, found.message) == ("8", message)
+
+
+def test_outputs_that_are_none() -> None:
+    assert only(workflow(linearData={"inputs": [], "outputs": [77]}), "output").node_id == "77"
+    assert "saves nothing" in only(workflow(linearData={"outputs": [2]}), "output").message
+    muted = workflow()
+    muted["nodes"][2]["mode"] = 2
+    assert "muted" in only(muted, "output").message
+    none = only(workflow(linearData={}), "no_outputs")
+    assert not none.error
+
+
+def test_a_parameter_inside_a_subgraph() -> None:
+    source = workflow()
+    inner = parameter("Integer", 4, 1, "n", "", False, 0, 9, 1, title="Inner")
+    graph = {"id": "g", "name": "Part", "nodes": [inner], "links": [], "inputs": [], "outputs": []}
+    source["definitions"] = {"subgraphs": [graph]}
+    assert "subgraph Part" in only(source, "parameter_in_subgraph").message
+
+
+def test_a_broken_file_is_one_finding() -> None:
+    source = workflow()
+    source["links"][0] = [1]
+    assert only(source, "broken").error
