@@ -42,7 +42,7 @@ def new_job_id(workflow_name: str, now: datetime) -> str:
 class Probe:
     """What a media file holds, as read from the file itself."""
 
-    kind: str  # video, image, audio or other
+    kind: str  # video, image, audio, text or other
     container: str | None = None
     codec: str | None = None
     width: int | None = None  # pixels
@@ -63,6 +63,14 @@ class Saved:
     filename: str
     subfolder: str
     type: str  # output, temp or input
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a job that has succeeded left behind, in the order in which its nodes finished."""
+
+    files: tuple[Saved, ...]
+    texts: tuple[tuple[str, str], ...] = ()  # node id, what the node shows
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """What a job has written: history → files in ComfyUI's folders → probed outputs."""
 
 import re
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,8 @@ import av
 import av.error
 
 from runner.errors import OutputMissing
-from runner.job import OutputFile, Probe, Saved
-from runner.shape import sequence
+from runner.job import Outcome, OutputFile, Probe, Saved
+from runner.shape import mapping, sequence
 from runner.workflow import linear_data
 
 _MEDIA = {".mp4", ".webm", ".mov", ".mkv", ".gif", ".png", ".jpg", ".jpeg", ".webp", ".flac",
@@ -18,23 +20,31 @@ _MEDIA = {".mp4", ".webm", ".mov", ".mkv", ".gif", ".png", ".jpg", ".jpeg", ".we
 _IMAGE_CONTAINERS = re.compile(r"_pipe$|^image2$|^gif$")
 
 
-def declared(
+@dataclass(frozen=True)
+class Expected:
+    """The outputs that a job is to have."""
+
+    names: Mapping[str, str]  # output name by node id
+    chosen: bool  # the workflow says so: each of them must come
+
+
+def expected(
     prompt: Mapping[str, Mapping[str, Any]],
     object_info: Mapping[str, Any],
     document: Mapping[str, Any],
-) -> dict[str, str]:
-    """Output name by node id. Pure.
+) -> Expected:
+    """Which nodes' files are the outputs. Pure.
 
-    The nodes that save files, in the order and choice of App view's outputs if the file has any.
+    Those that App view names, in its order; in a file that names none, all that save or show.
     """
-    saving = [
-        node_id
+    saving = {
+        node_id: str(mapping(node.get("_meta")).get("title") or node["class_type"])
         for node_id, node in prompt.items()
-        if object_info.get(node["class_type"], {}).get("output_node")
-    ]
-    chosen = [str(node_id) for node_id in sequence(linear_data(document).get("outputs"))]
-    ids = [node_id for node_id in chosen if node_id in saving] or saving
-    return {node_id: prompt[node_id]["_meta"]["title"] for node_id in ids}
+        if mapping(object_info.get(node["class_type"])).get("output_node")
+    }
+    listed = map(str, sequence(linear_data(document).get("outputs")))
+    chosen = {node_id: saving[node_id] for node_id in listed if node_id in saving}
+    return Expected(chosen or saving, chosen=bool(chosen))
 
 
 def with_prefix(
@@ -50,22 +60,42 @@ def with_prefix(
 
 
 def collect(
-    saved: Sequence[Saved], names: Mapping[str, str], folders: Mapping[str, Path]
+    outcome: Outcome, wanted: Expected, folders: Mapping[str, Path]
 ) -> tuple[OutputFile, ...]:
-    """The declared outputs' files, each probed. `folders`: ComfyUI's output and temp folder.
+    """The outputs' files, each probed. `folders`: ComfyUI's output and temp folder.
 
-    Raises OutputMissing if a declared output has no file, or one that cannot be played.
+    What a node only shows, a preview or a text, counts where no file was saved; a text is written
+    to a file. Raises OutputMissing if a chosen output has nothing, or what cannot be played.
     """
-    files: list[OutputFile] = []
-    for node_id, name in names.items():
-        own = [s for s in saved if s.node_id == node_id]
-        kept = [s for s in own if s.type == "output"] or own  # a preview never stands for a file
-        if not kept:
-            raise OutputMissing(f"{name}: the node has saved no file", details={"output": name})
-        for item in kept:
+    found = {node_id: _files(node_id, outcome) for node_id in wanted.names}
+    texts = dict(outcome.texts)
+    saved = any(item.type == "output" for files in found.values() for item in files)
+    outputs: list[OutputFile] = []
+    for node_id, name in wanted.names.items():
+        files = found[node_id]
+        if saved and not wanted.chosen:
+            files = [item for item in files if item.type == "output"]
+        for item in files:
             path = _inside(folders[item.type], Path(item.subfolder) / item.filename)
-            files.append(OutputFile(name, path, probe(path)))
-    return tuple(files)
+            outputs.append(OutputFile(name, path, probe(path)))
+        if not files and node_id in texts and (wanted.chosen or not saved):
+            outputs.append(_text_file(name, texts[node_id], folders["output"]))
+        elif not files and wanted.chosen:
+            raise OutputMissing(f"{name}: the node has saved no file", details={"output": name})
+    if not outputs:
+        raise OutputMissing("no node has saved or shown anything")
+    return tuple(outputs)
+
+
+def _files(node_id: str, outcome: Outcome) -> list[Saved]:
+    own = [item for item in outcome.files if item.node_id == node_id]
+    return [item for item in own if item.type == "output"] or own
+
+
+def _text_file(name: str, text: str, folder: Path) -> OutputFile:
+    path = folder / f"{uuid.uuid4().hex}.txt"
+    path.write_text(text, "utf-8")
+    return OutputFile(name, path, Probe(kind="text"))
 
 
 def probe(path: Path) -> Probe:

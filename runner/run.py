@@ -17,7 +17,7 @@ from runner.comfy.engine import Engine
 from runner.errors import Canceled, RunnerError, WorkflowError
 from runner.graph import browser_only_inputs, to_api
 from runner.graph.prune import drop_decided
-from runner.job import Artifact, OutputFile, Progress, Report, Result, Saved, Status
+from runner.job import Artifact, Outcome, OutputFile, Progress, Report, Result, Status
 from runner.request import Ready, complete
 from runner.storage import Storage, sha256
 
@@ -45,9 +45,9 @@ def run(
         definitions = engine.comfy.object_info()
         ready = complete(ready, definitions)
         prompt = _convert(ready, definitions)
-        names = outputs.declared(prompt, definitions, ready.document)
+        wanted = outputs.expected(prompt, definitions, ready.document)
         # Fresh for each run: a cached node would name a file that an earlier job has moved away.
-        prompt = outputs.with_prefix(prompt, names, f"callsheet/{uuid.uuid4().hex}")
+        prompt = outputs.with_prefix(prompt, wanted.names, f"callsheet/{uuid.uuid4().hex}")
     with watch("prepare"):
         if prepare is not None:
             report(Progress(0.0, "making stand-in weights"))
@@ -55,9 +55,9 @@ def run(
             definitions = engine.comfy.object_info()
         models.require(prompt, definitions, ready.document)
     with watch("render"):
-        saved = _render(ready, prompt, definitions, engine, report)
+        outcome = _render(ready, prompt, definitions, engine, report)
         folders = {"output": engine.output, "temp": engine.temp, "input": engine.input}
-        files = outputs.collect(saved, names, folders)
+        files = outputs.collect(outcome, wanted, folders)
     with watch("store"):
         report(Progress(1.0, "storing"))
         artifacts = _store(files, storage, ready.job.id)
@@ -83,7 +83,7 @@ def _render(
     definitions: Mapping[str, Any],
     engine: Engine,
     report: Report,
-) -> tuple[Saved, ...]:
+) -> Outcome:
     prompt_id = ready.job.prompt_id()
     tracker = progress.tracker(prompt, definitions)
     try:

@@ -20,7 +20,7 @@ from runner.errors import (
     OutOfMemory,
     PromptRejected,
 )
-from runner.job import Saved
+from runner.job import Outcome, Saved
 from runner.shape import mapping, sequence
 
 ApiPrompt = dict[str, dict[str, Any]]
@@ -100,8 +100,8 @@ class Comfy:
             if message is None or message.is_last:
                 ended = self._has_ended(prompt_id)
 
-    def outcome(self, prompt_id: str) -> tuple[Saved, ...]:
-        """The files of a job that has ended, in the order in which its nodes finished.
+    def outcome(self, prompt_id: str) -> Outcome:
+        """What a job that has ended left behind.
 
         Raises Canceled, OutOfMemory, ExecutionFailed, or EngineUnavailable if the server does not
         know the job.
@@ -111,7 +111,7 @@ class Comfy:
             raise EngineUnavailable("ComfyUI does not know the job any more; was it restarted?")
         if entry["status"]["status_str"] != "success":
             raise _failure(entry)
-        return tuple(_saved(entry["outputs"]))
+        return Outcome(tuple(_saved(entry["outputs"])), tuple(_texts(entry["outputs"])))
 
     def cancel(self, prompt_id: str) -> None:
         """End a job, queued or running; nothing happens to one that has ended."""
@@ -246,6 +246,13 @@ def _saved(outputs: Mapping[str, Any]) -> Iterator[Saved]:
                 if "filename" in item:
                     subfolder, kind = item.get("subfolder") or "", item.get("type") or "output"
                     yield Saved(node_id, str(item["filename"]), str(subfolder), str(kind))
+
+
+def _texts(outputs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for node_id, output in outputs.items():
+        shown = [str(text) for text in sequence(mapping(output).get("text"))]
+        if shown:
+            yield node_id, "\n".join(shown)
 
 
 def _failure(entry: Mapping[str, Any]) -> EngineError:

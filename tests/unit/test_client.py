@@ -33,7 +33,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def follow(fake: FakeComfy) -> tuple[list[str], Any]:
     with fake as url, Comfy(url) as comfy:
         seen = [m.type for m in comfy.run(PROMPT, prompt_id=ID, workflow={})]
-        return seen, comfy.outcome(ID)
+        return seen, comfy.outcome(ID).files
 
 
 async def plain(fake: FakeComfy, prompt_id: str) -> None:

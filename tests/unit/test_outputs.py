@@ -8,7 +8,8 @@ import pytest
 
 from runner import outputs
 from runner.errors import OutputMissing
-from runner.job import Saved
+from runner.job import Outcome, Saved
+from runner.outputs import Expected
 
 PROMPT = {
     "4": {"class_type": "SaveVideo", "inputs": {"filename_prefix": "x"}, "_meta": {"title": "Final"}},
@@ -16,6 +17,7 @@ PROMPT = {
     "5": {"class_type": "Other", "inputs": {}, "_meta": {"title": "o"}},
 }  # fmt: skip
 INFO = {"SaveVideo": {"output_node": True}, "Other": {}}
+FINAL = Expected({"4": "Final"}, chosen=True)
 
 
 def make_video(
@@ -33,9 +35,10 @@ def make_video(
 
 
 def test_app_view_chooses_and_orders_the_outputs() -> None:
-    assert outputs.declared(PROMPT, INFO, {}) == {"4": "Final", "9": "Draft"}
-    chosen = {"extra": {"linearData": {"outputs": [9]}}}
-    assert outputs.declared(PROMPT, INFO, chosen) == {"9": "Draft"}
+    everything = outputs.expected(PROMPT, INFO, {})
+    assert (dict(everything.names), everything.chosen) == ({"4": "Final", "9": "Draft"}, False)
+    chosen = outputs.expected(PROMPT, INFO, {"extra": {"linearData": {"outputs": [9]}}})
+    assert (dict(chosen.names), chosen.chosen) == ({"9": "Draft"}, True)
 
 
 def test_every_saving_node_writes_under_the_jobs_prefix() -> None:
@@ -65,7 +68,7 @@ def test_collecting_follows_subfolder_and_type(tmp_path: Path) -> None:
     make_video(folders["output"] / "jobs" / "a_00001_.mp4")
     make_video(folders["temp"] / "preview.mp4", frames=3)
     saved = [Saved("4", "preview.mp4", "", "temp"), Saved("4", "a_00001_.mp4", "jobs", "output")]
-    files = outputs.collect(saved, {"4": "Final"}, folders)
+    files = outputs.collect(Outcome(tuple(saved)), FINAL, folders)
     assert [(f.name, f.probe.frames) for f in files] == [("Final", 17)]
 
 
@@ -80,12 +83,12 @@ def test_a_broken_output_is_no_success(tmp_path: Path, damage: str) -> None:
             {"empty": b"", "cut": whole[: len(whole) // 3], "noise": b"x" * 999}[damage]
         )
     with pytest.raises(OutputMissing):
-        outputs.collect([Saved("4", "a.mp4", "", "output")], {"4": "Final"}, {"output": tmp_path})
+        outputs.collect(Outcome((Saved("4", "a.mp4", "", "output"),)), FINAL, {"output": tmp_path})
 
 
 def test_a_declared_output_without_a_file_is_missing(tmp_path: Path) -> None:
     with pytest.raises(OutputMissing, match="Final"):
-        outputs.collect([], {"4": "Final"}, {"output": tmp_path})
+        outputs.collect(Outcome(()), FINAL, {"output": tmp_path})
 
 
 def test_a_file_outside_comfyuis_folder_is_refused(tmp_path: Path) -> None:
@@ -93,4 +96,20 @@ def test_a_file_outside_comfyuis_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "output").mkdir()
     saved = [Saved("4", "secret.mp4", "..", "output")]
     with pytest.raises(OutputMissing, match="outside"):
-        outputs.collect(saved, {"4": "Final"}, {"output": tmp_path / "output"})
+        outputs.collect(Outcome(tuple(saved)), FINAL, {"output": tmp_path / "output"})
+
+
+def test_without_a_choice_what_is_saved_comes_before_what_is_shown(tmp_path: Path) -> None:
+    make_video(tmp_path / "a.mp4")
+    make_video(tmp_path / "preview.mp4", frames=3)
+    folders = {"output": tmp_path, "temp": tmp_path}
+    everything = Expected({"4": "Final", "9": "Look", "5": "Text"}, chosen=False)
+    file, preview = Saved("4", "a.mp4", "", "output"), Saved("9", "preview.mp4", "", "temp")
+    texts = (("5", "forty-two"),)
+    both = outputs.collect(Outcome((file, preview), texts), everything, folders)
+    assert [f.name for f in both] == ["Final"]
+    shown = outputs.collect(Outcome((preview,), texts), everything, folders)
+    assert [(f.name, f.probe.kind) for f in shown] == [("Look", "video"), ("Text", "text")]
+    assert shown[1].path.read_text() == "forty-two"
+    with pytest.raises(OutputMissing, match="no node has saved or shown"):
+        outputs.collect(Outcome(()), everything, folders)
