@@ -1,4 +1,4 @@
-"""What model files a workflow needs, and which of them this ComfyUI does not have. Pure."""
+"""What a workflow needs: model files, and which of them this ComfyUI lacks; node packs. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +37,19 @@ def needed(document: Document) -> tuple[Model, ...]:
         for entry in map(mapping, sequence(mapping(node.get("properties")).get("models")))
     ]
     return tuple({(m.directory, m.name): m for m in listed}.values())
+
+
+def packs(document: Document) -> tuple[str, ...]:
+    """The node packs that the file's nodes come from, as `name version`, sorted."""
+    definitions = sequence(mapping(document.get("definitions")).get("subgraphs"))
+    found: set[str] = set()
+    for graph in map(mapping, [document, *definitions]):
+        for node in map(mapping, sequence(graph.get("nodes"))):
+            properties = mapping(node.get("properties"))
+            name = properties.get("cnr_id") or properties.get("aux_id")
+            if name:
+                found.add(f"{name} {properties.get('ver') or ''}".strip())
+    return tuple(sorted(found))
 
 
 def require(

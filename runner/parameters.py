@@ -83,7 +83,7 @@ class Parameter:
     def schema(self) -> Schema:
         schema: Schema = {"title": self.title, "description": self.description, **self.limits}
         if self.required:
-            return schema
+            return {**schema, "examples": [self.value]} if self.value not in ("", None) else schema
         if self.default is None:
             return {**schema, "type": [schema["type"], "null"]}
         return {**schema, "default": self.default}

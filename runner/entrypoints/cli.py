@@ -102,6 +102,7 @@ def show(workflow: WorkflowArgument) -> None:
         parameters.read(found.document),
         workflows.output_names(found.document),
         models.needed(found.document),
+        models.packs(found.document),
     )
 
 

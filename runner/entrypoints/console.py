@@ -103,6 +103,7 @@ def show_workflow(
     parameters: tuple[Parameter, ...],
     outputs: tuple[str, ...],
     needed: tuple[Model, ...],
+    packs: tuple[str, ...],
 ) -> None:
     out.print(f"[bold]{workflow.reference}[/]  {escape(workflow.description)}\n")
     table = Table("parameter", "type", "default", "limits", "what it is",
@@ -121,6 +122,8 @@ def show_workflow(
         out.print("\n[bold]models[/]")
         for model in needed:
             out.print(f"  {model.directory}/{model.name}", highlight=False, soft_wrap=True)
+    if packs:
+        out.print(f"\n[bold]node packs[/]  {escape(', '.join(packs))}", highlight=False)
 
 
 def show_findings(workflow: Workflow, findings: tuple[Finding, ...]) -> None:
@@ -174,7 +177,7 @@ def _default(parameter: Parameter) -> str:
     if parameter.draws:
         return "drawn"
     if parameter.default is None:
-        return "by rule"
+        return "none" if parameter.kind == "text" else "by rule"
     text = str(parameter.default)
     return text if len(text) <= 24 else f"{text[:23]}…"
 
