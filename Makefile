@@ -14,8 +14,9 @@ help:      ## this list
 
 setup: .venv/.installed $(COMFYUI)  ## install everything into .venv/ and vendor/ (again: only what changed)
 
-demo: setup  ## render workflows/wan-t2v on stand-in weights and say where the video is
-	$(BIN)/callsheet run wan-t2v --rehearse --to out -p prompt="a red kite over a blue sea" -p width=384 -p height=224 -p duration=2
+demo: setup  ## three pictures speak to a sound, on stand-in weights; says where the video is
+	$(BIN)/python -m runner.entrypoints.example out/demo
+	$(BIN)/callsheet run ltx2-keyframes-lipsync --rehearse --preview --to out --params out/demo/request.json
 
 test: setup  ## all tests that CI runs, but for the browser's
 	$(BIN)/pytest

@@ -1,7 +1,7 @@
 """What is wrong with a workflow, found without running it: each finding with a fix. Pure."""
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,7 +146,8 @@ def _literal(
 ) -> Iterator[Finding]:
     title = _title(node)
     own = node.get("class_type") in parameters.WIDGETS  # its choices are the node's own
-    if spec.offered is not None and value not in spec.offered and not own:
+    offered = None if spec.offered is None else {*spec.offered, *models.other_names(node)}
+    if offered is not None and value not in offered and not own:
         yield _not_offered(spec, value, node_id, title, needed)
     if isinstance(value, int | float) and not isinstance(value, bool) and not spec.within(value):
         yield Finding("out_of_range", title, node_id,
@@ -188,13 +189,16 @@ def _link(
                       "link an output of that type")  # fmt: skip
     parameter = parameters.from_prompt(source_id, source) if slot == 0 else None
     if parameter is not None:
-        yield from _limits(spec, parameter, title)
+        yield from _limits(spec, parameter, title, models.other_names(node))
 
 
-def _limits(spec: Spec, parameter: Parameter, title: str) -> Iterator[Finding]:
+def _limits(
+    spec: Spec, parameter: Parameter, title: str, other_names: Sequence[str]
+) -> Iterator[Finding]:
     """A linked value is checked by nobody at submit, so a parameter must not allow more."""
     if parameter.kind == "choice" and spec.offered is not None:
-        wrong = [choice for choice in parameter.choices if choice not in spec.offered]
+        taken = {*spec.offered, *other_names}
+        wrong = [choice for choice in parameter.choices if choice not in taken]
         if wrong:
             yield Finding("choice_not_offered", parameter.title, parameter.node_id,
                           f"offers {_some(wrong)}, which {title}.{spec.name} does not take",

@@ -202,7 +202,8 @@ def _takes_null(parameter: Parameter) -> bool:
 
 
 _LOWER = {"minimum": "minimum", "minLength": "min. length", "minItems": "min. number of rows"}
-_UPPER = {"maximum": "maximum", "maxLength": "max. length", "maxItems": "max. number of rows"}
+_UPPER = {"maximum": "maximum", "maxLength": "max. length", "maxItems": "max. number of rows",
+          "x-max-duration": "max. duration"}  # fmt: skip
 _TOLD_ELSEWHERE = {"type", "enum", "multipleOf", "x-step"}
 
 
@@ -270,7 +271,10 @@ def _is_multiple(value: float, step: float) -> bool:
 
 
 def _not_numbers(parameter: Parameter) -> Iterator[str]:
-    for name in ("min", "max", "step", "min_length", "max_length"):
+    for name in (
+        *("min", "max", "step", "min_length", "max_length"),
+        *("max_duration", "min_rows", "max_rows"),
+    ):
         value = parameter.widgets.get(name, 0)
         if (
             isinstance(value, bool)

@@ -63,7 +63,9 @@ def require(
         known[value]
         for node in prompt.values()
         for value, offered in _choices(node, object_info)
-        if value in known and value not in offered
+        if value in known
+        and not {value, *other_names(node)} & set(offered)
+        and node["inputs"].get("strength") != 0  # such a LoRA is not loaded
     ]
     if missing:
         raise WorkflowError(
@@ -71,6 +73,15 @@ def require(
             + "\n".join(f"  {_where(m)}" for m in dict.fromkeys(missing)),
             details={"missing_models": [vars(m) for m in dict.fromkeys(missing)]},
         )
+
+
+def other_names(node: Mapping[str, Any]) -> tuple[str, ...]:
+    """What else an API node's file may be called: the lines of its input `also`.
+
+    A line is a file name, or `name = file`, which lets the node take that name.
+    """
+    lines = str(mapping(node["inputs"]).get("also") or "").splitlines()
+    return tuple(part.strip() for line in lines for part in line.split(" = ") if part.strip())
 
 
 def _where(model: Model) -> str:

@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import json
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,17 @@ WIDGETS: Mapping[str, tuple[str, ...]] = {
     "CallsheetBoolean": ("value", *_COMMON),
     "CallsheetChoice": ("value", *_COMMON, "choices"),
     "CallsheetSeed": ("value", "control_after_generate", *_COMMON),
+    "CallsheetImage": ("value", *_COMMON),
+    "CallsheetAudio": ("value", *_COMMON, "max_duration"),
+    "CallsheetVideo": ("value", *_COMMON),
+    "CallsheetKeyframes": ("value", *_COMMON, "min_rows", "max_rows"),
+}
+MEDIA = ("image", "audio", "video")
+# A keyframe's keys: what callers write, and what the rows of the parameter node call it.
+KEYFRAME_KEYS: Mapping[str, str] = {
+    "image_url": "image",
+    "frame_position": "position",
+    "strength": "strength",
 }
 SEED_MAX = 2**53 - 1  # the largest whole number that survives JSON in a browser
 
@@ -37,7 +49,7 @@ class Parameter:
     """A knob of a workflow, as its node declares it."""
 
     name: str
-    kind: str  # text, integer, number, boolean, choice or seed
+    kind: str  # text, integer, number, boolean, choice, seed, image, audio, video or keyframes
     node_id: str
     title: str
     description: str
@@ -59,12 +71,16 @@ class Parameter:
     def optional(self) -> bool:
         """Whether leaving it out means "not given", rather than the file's own value.
 
-        The file says so with a 0 outside the limits, or with an empty text.
+        The file says so with a 0 outside the limits, with an empty text, no file or no rows.
         """
         if self.required:
             return False
         if self.kind == "text":
             return self.value == ""
+        if self.kind in MEDIA:
+            return not self.value
+        if self.kind == "keyframes":
+            return _rows(self.value) == []
         return (
             self.kind in ("integer", "number") and self.value == 0 and not _within(0, self.limits)
         )
@@ -72,7 +88,9 @@ class Parameter:
     @property
     def default(self) -> Any:
         """What the workflow runs with when the caller says nothing; None if nobody knows before."""
-        return None if self.optional or self.draws else self.value
+        if self.optional or self.draws:
+            return None
+        return _rows(self.value) if self.kind == "keyframes" else self.value
 
     @property
     def draws(self) -> bool:
@@ -168,8 +186,35 @@ def fill(
 
 
 def _stored(parameter: Parameter, value: Any) -> Any:
-    """What the node holds: "not given" is an empty text or a 0."""
-    return ("" if parameter.kind == "text" else 0) if value is None else value
+    """What the node holds: "not given" is an empty text, a 0 or no rows.
+
+    A file's name and the text of rows are taken as they are; a list of keyframes becomes such a text.
+    """
+    if parameter.kind == "keyframes":
+        return (
+            value if isinstance(value, str) else json.dumps([_node_row(row) for row in value or ()])
+        )
+    return ("" if parameter.kind in ("text", *MEDIA) else 0) if value is None else value
+
+
+def _node_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {KEYFRAME_KEYS.get(key, key): value for key, value in row.items()}
+
+
+def _rows(text: Any) -> Any:
+    """The rows that a parameter node holds, by the callers' keys; what is no list of rows as it is."""
+    try:
+        rows: object = json.loads(text or "[]")
+    except (TypeError, ValueError):
+        return text
+    if not isinstance(rows, list):
+        return text
+    ours = {theirs: key for key, theirs in KEYFRAME_KEYS.items()}
+    return [
+        # An empty cell of the list editor is no value.
+        {ours.get(key, key): cell for key, cell in mapping(row).items() if cell not in (None, "")}
+        for row in sequence(cast(object, rows))
+    ]
 
 
 def from_prompt(node_id: str, node: Mapping[str, Any]) -> Parameter | None:
@@ -245,6 +290,29 @@ def _choice_limits(widgets: Mapping[str, Any]) -> Schema:
     return {"type": "string", "enum": list(_choices(widgets))}
 
 
+def _media_limits(widgets: Mapping[str, Any], kind: str) -> Schema:
+    limits: Schema = {"type": "string", "minLength": 1, "format": "uri-reference", "x-media": kind}
+    if widgets.get("max_duration"):
+        limits["x-max-duration"] = widgets["max_duration"]  # seconds
+    return limits
+
+
+def _keyframes_limits(widgets: Mapping[str, Any]) -> Schema:
+    share = {"type": "number", "minimum": 0, "maximum": 1}
+    row = {
+        "type": "object",
+        "properties": {
+            "image_url": _media_limits({}, "image"),
+            "frame_position": {"anyOf": [{"enum": ["first", "last"]}, share]},
+            "strength": share,
+        },
+        "required": ["image_url"],
+        "additionalProperties": False,
+    }
+    least, most = widgets["min_rows"], widgets["max_rows"]
+    return {"type": "array", "minItems": least, "maxItems": most, "items": row}
+
+
 _LIMITS: Mapping[str, Callable[[Mapping[str, Any]], Schema]] = {
     "text": _text_limits,
     "integer": _integer_limits,
@@ -252,6 +320,10 @@ _LIMITS: Mapping[str, Callable[[Mapping[str, Any]], Schema]] = {
     "boolean": lambda _: {"type": "boolean"},
     "choice": _choice_limits,
     "seed": lambda _: {"type": "integer", "minimum": 0, "maximum": SEED_MAX},
+    "image": lambda widgets: _media_limits(widgets, "image"),
+    "audio": lambda widgets: _media_limits(widgets, "audio"),
+    "video": lambda widgets: _media_limits(widgets, "video"),
+    "keyframes": _keyframes_limits,
 }
 
 
@@ -278,7 +350,12 @@ def _typed(kind: str, text: str) -> Any:
     if kind == "boolean":
         words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
         return words.get(text.lower(), text)
-    reads: Mapping[str, Callable[[str], Any]] = {"integer": int, "seed": int, "number": float}
+    reads: Mapping[str, Callable[[str], Any]] = {
+        "integer": int,
+        "seed": int,
+        "number": float,
+        "keyframes": json.loads,
+    }
     try:
         return reads[kind](text) if kind in reads else text
     except ValueError:
@@ -309,6 +386,12 @@ _Validator = _extend(
 def _problems(
     error: ValidationError, parameters: Mapping[str, Parameter], given: Mapping[str, Any]
 ) -> list[Problem]:
+    path = list(error.absolute_path)
+    if len(path) > 1:
+        return _row_problems(error, path)
+    if path:
+        name = str(path[0])
+        return [Problem(name, _wrong(parameters[name], given[name], str(error.validator)))]
     if error.validator == "required":
         missing = [p for p in parameters.values() if p.required and p.name not in given]
         # jsonschema reports each missing name by itself: take the one that this error is about.
@@ -317,18 +400,49 @@ def _problems(
             for p in missing
             if repr(p.name) in error.message
         ]
+    return [_unknown(name, parameters) for name in given if name not in parameters]
+
+
+def _row_problems(error: ValidationError, path: Sequence[str | int]) -> list[Problem]:
+    """Of one row of a list: `keyframes[1].frame_position: 1.5 is not between 0 and 1`."""
+    row, value = f"{path[0]}[{path[1]}]", cast(Any, error.instance)
+    if len(path) > 2:
+        key = str(path[2])
+        return [Problem(f"{row}.{key}", _wrong_cell(key, value, str(error.validator)))]
+    if error.validator == "required":
+        return [Problem(f"{row}.image_url", "is required")]
     if error.validator == "additionalProperties":
-        return [_unknown(name, parameters) for name in given if name not in parameters]
-    name = str(error.absolute_path[0])
-    return [Problem(name, _wrong(parameters[name], given[name], str(error.validator)))]
+        unknown = [key for key in mapping(value) if key not in KEYFRAME_KEYS]
+        return [Problem(f"{row}.{key}", f"is no key of a keyframe; {_near(key, KEYFRAME_KEYS)}")
+                for key in unknown]  # fmt: skip
+    return [Problem(row, f"{_short(value)} is not an object with {', '.join(KEYFRAME_KEYS)}")]
+
+
+def _wrong_cell(key: str, value: Any, keyword: str) -> str:
+    shown = _short(value)
+    match key, keyword:
+        case "image_url", "minLength":
+            return _EMPTY
+        case "image_url", _:
+            return f"{shown} is not {_TYPE_NAMES['image']}"
+        case "frame_position", _ if not _finite(_TYPES, value):
+            return f"{shown} is not first, last or a number between 0 and 1"
+        case _, "type":
+            return f"{shown} is not a number"
+        case _:
+            return f"{shown} is not between 0 and 1"
 
 
 def _unknown(name: str, parameters: Mapping[str, Parameter]) -> Problem:
-    near = difflib.get_close_matches(name, parameters, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(parameters) or 'none'}"
-    return Problem(name, f"is no parameter of this workflow; {hint}")
+    return Problem(name, f"is no parameter of this workflow; {_near(name, parameters)}")
 
 
+def _near(name: str, known: Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"there is {', '.join(known) or 'none'}"
+
+
+_EMPTY = "is empty; a URL is needed"
 _TYPE_NAMES = {
     "text": "a text",
     "integer": "a whole number",
@@ -336,6 +450,10 @@ _TYPE_NAMES = {
     "boolean": "true or false",
     "choice": "one of its choices",
     "seed": "a whole number",
+    "image": "the URL of an image",
+    "audio": "the URL of a sound",
+    "video": "the URL of a video",
+    "keyframes": "a list of keyframes",
 }
 
 
@@ -353,6 +471,12 @@ def _wrong(parameter: Parameter, value: Any, keyword: str) -> str:
             return f"{shown} is not between {limits['minimum']:g} and {limits['maximum']:g}"
         case "x-step":
             return _off_step(value, limits)
+        case "minLength" if parameter.kind in MEDIA:
+            return _EMPTY
+        case "minItems":
+            return f"{_keyframes(len(value))}; at least {limits['minItems']}"
+        case "maxItems":
+            return f"{_keyframes(len(value))}; at most {limits['maxItems']}"
         case "minLength":
             return f"{len(value)} characters; at least {limits['minLength']} are needed"
         case "maxLength":
@@ -375,6 +499,10 @@ def _step_rule(limits: Mapping[str, Any]) -> str:
     if isinstance(low, int) and isinstance(by, int):
         return f"{by}k+{low % by}"  # as the field writes it: 4k+1
     return f"{low:g} plus a multiple of {by:g}"
+
+
+def _keyframes(count: int) -> str:
+    return "1 keyframe" if count == 1 else f"{count} keyframes"
 
 
 def _short(value: Any) -> str:

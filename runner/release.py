@@ -267,7 +267,9 @@ def _broken_parameters(found: Contract) -> Iterator[str]:
     try:
         parameters.validate(found.parameters, {n: p.default for n, p in by_name.items()})
     except InvalidParameters as error:
-        yield from (f"the default of {p}" for p in error.problems if p.parameter in by_name)
+        for problem in error.problems:
+            if problem.parameter.partition("[")[0] in by_name:  # or one of its rows
+                yield f"the default of {problem}"
 
 
 # --- the changelog -------------------------------------------------------------------------------

@@ -11,12 +11,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from runner import models, outputs, progress
+from runner import inputs, models, outputs, progress
 from runner.comfy.client import ApiPrompt
 from runner.comfy.engine import Engine
 from runner.errors import Canceled, RunnerError, WorkflowError
 from runner.graph import browser_only_inputs, to_api
-from runner.graph.prune import drop_decided
+from runner.graph.prune import drop_decided, with_values
 from runner.job import Artifact, Outcome, OutputFile, Progress, Report, Result, Status
 from runner.request import Ready, complete
 from runner.storage import Storage, sha256
@@ -35,6 +35,7 @@ def run(
     storage: Storage,
     report: Report = lambda _: None,
     prepare: Prepare | None = None,
+    access: inputs.Access = inputs.Access(),  # noqa: B008 - frozen
 ) -> Result:
     """Render a checked request and store its outputs, with the result as `<job>.json` beside them.
 
@@ -43,25 +44,29 @@ def run(
     watch = _Stopwatch()
     with watch("convert"):
         definitions = engine.comfy.object_info()
-        ready = complete(ready, definitions)
-        prompt = _convert(ready, definitions)
-        wanted = outputs.expected(prompt, definitions, ready.document)
-        # Fresh for each run: a cached node would name a file that an earlier job has moved away.
-        prompt = outputs.with_prefix(prompt, wanted.names, f"callsheet/{uuid.uuid4().hex}")
-    with watch("prepare"):
-        if prepare is not None:
-            report(Progress(0.0, "making stand-in weights"))
-            prepare(prompt)
-            definitions = engine.comfy.object_info()
-        models.require(prompt, definitions, ready.document)
-    with watch("render"):
-        outcome = _render(ready, prompt, definitions, engine, report)
-        folders = {"output": engine.output, "temp": engine.temp, "input": engine.input}
-        files = outputs.collect(outcome, wanted, folders)
-    with watch("store"):
-        report(Progress(1.0, "storing"))
-        artifacts = _store(files, storage, ready.job.id)
-    result = _result(ready, artifacts, watch.seconds, rehearsal=prepare is not None)
+        asked = complete(ready, definitions)
+    with inputs.folder_in(engine.input) as folder:
+        with watch("fetch"):
+            ready = inputs.fetch(asked, folder, root=engine.input, access=access, report=report)
+        with watch("convert"):
+            prompt = _convert(ready, definitions)
+            wanted = outputs.expected(prompt, definitions, ready.document)
+            # Fresh for each run: a cached node would name a file that an earlier job has moved away.
+            prompt = outputs.with_prefix(prompt, wanted.names, f"callsheet/{uuid.uuid4().hex}")
+        with watch("prepare"):
+            if prepare is not None:
+                report(Progress(0.0, "making stand-in weights"))
+                prepare(prompt)
+                definitions = engine.comfy.object_info()
+            models.require(prompt, definitions, ready.document)
+        with watch("render"):
+            outcome = _render(ready, prompt, definitions, engine, report)
+            folders = {"output": engine.output, "temp": engine.temp, "input": engine.input}
+            files = outputs.collect(outcome, wanted, folders)
+        with watch("store"):
+            report(Progress(1.0, "storing"))
+            artifacts = _store(files, storage, ready.job.id)
+    result = _result(asked, artifacts, watch.seconds, rehearsal=prepare is not None)
     _write_result(result, storage, engine.output)
     return result
 
@@ -70,7 +75,8 @@ def _convert(ready: Ready, definitions: Mapping[str, Any]) -> ApiPrompt:
     # Dynamic prompts draw by the job's own seed, so that the same seed is the same video.
     drawn_by = [ready.values[name] for name in ready.seeds] or ready.job.id
     rng, now = random.Random(str(drawn_by)), datetime.now()  # noqa: S311
-    prompt = drop_decided(to_api(ready.document, definitions, rng=rng, now=now), definitions)
+    prompt = to_api(ready.document, definitions, rng=rng, now=now)
+    prompt = drop_decided(with_values(prompt), definitions)
     unfilled = browser_only_inputs(prompt, definitions)
     if unfilled:
         raise WorkflowError("\n".join(map(str, unfilled)))
@@ -119,7 +125,7 @@ def _result(
         status=Status.SUCCEEDED,
         workflow=ready.workflow.reference,
         artifacts=artifacts,
-        params=ready.values,
+        params=inputs.public_values(ready),
         seed=seeds[0] if seeds else None,
         timings={stage: round(seconds, 3) for stage, seconds in timings.items()},
         rehearsal=rehearsal,
@@ -145,4 +151,4 @@ class _Stopwatch:
         try:
             yield
         finally:
-            self.seconds[stage] = self.clock() - start
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + self.clock() - start

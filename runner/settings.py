@@ -20,6 +20,9 @@ class Settings:
     home: Path  # logs and what the editor saves
     cache: Path  # what can be made again: stand-in weights
     cpu: bool  # run ComfyUI without a GPU
+    allow_hosts: tuple[
+        str, ...
+    ] = ()  # names and networks that inputs may come from, though private
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -42,4 +45,5 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         home=home.absolute(),
         cache=path("CALLSHEET_CACHE", platformdirs.user_cache_path("callsheet")).absolute(),
         cpu=environment.get("CALLSHEET_CPU", "") not in ("", "0"),
+        allow_hosts=tuple(environment.get("CALLSHEET_ALLOW_HOSTS", "").replace(",", " ").split()),
     )

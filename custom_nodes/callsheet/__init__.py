@@ -14,7 +14,7 @@ WEB_DIRECTORY = "./web"
 async def comfy_entrypoint() -> ComfyExtension:
     from comfy_api.latest import ComfyExtension, io
 
-    from .nodes import frames, parameters, pick, wan
+    from .nodes import audio, frames, image, lora, ltx, media, parameters, pick, wan
 
     class Callsheet(ComfyExtension):
         async def get_node_list(self) -> list[type[io.ComfyNode]]:
@@ -25,10 +25,22 @@ async def comfy_entrypoint() -> ComfyExtension:
                 parameters.Boolean,
                 parameters.Choice,
                 parameters.Seed,
+                media.Image,
+                media.Audio,
+                media.Video,
+                media.KeyframeList,
                 frames.DurationToFrames,
                 frames.KeepFrames,
                 pick.Pick,
                 wan.WanPlan,
+                ltx.LtxPlan,
+                ltx.FitKeyframes,
+                ltx.KeyframeGuides,
+                *ltx.add_guide_multi(),
+                lora.LoraStack,
+                lora.Lora,
+                audio.FitAudio,
+                image.FitImage,
             ]
 
     return Callsheet()

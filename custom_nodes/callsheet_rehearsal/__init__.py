@@ -7,6 +7,7 @@ A stand-in has the safetensors metadata key `callsheet_rehearsal`. For such a fi
   sets it. So the file brings the model options it needs, and the hook hands them on.
 - Mochi: ComfyUI builds its transformer and its VAE at one size, too. The hooks build them at the size
   that the file says.
+- LTX-2: ComfyUI builds Gemma and what follows it at one size, too; the same goes for it.
 - VAEs: few channels make torch choose a convolution nine times slower than it need be; the hook
   makes it take the other one.
 """
@@ -21,6 +22,8 @@ from pathlib import Path
 import comfy.ldm.genmo.vae.model as genmo
 import comfy.model_detection
 import comfy.sd
+import comfy.text_encoders.llama as llama
+import comfy.text_encoders.lt as lt
 import torch
 
 KEY = "callsheet_rehearsal"
@@ -64,7 +67,8 @@ def accept_stand_ins(load):
             return load(*args, **kwargs)
         logging.info("callsheet_rehearsal: stand-in text encoder, %s", ", ".join(sorted(options)))
         call.arguments["model_options"] = {**call.arguments.get("model_options", {}), **options}
-        return load(*call.args, **call.kwargs)
+        with ltxav_te_sizes(options.get("ltxav_te")):
+            return load(*call.args, **call.kwargs)
 
     load_clip.rehearses = True
     return load_clip
@@ -81,13 +85,52 @@ def hasten_stand_ins(init):
             init(self, *args, **kwargs)
         if KEY in metadata:
             for module in self.first_stage_model.modules():
-                if isinstance(module, torch.nn.Conv3d) and module.padding_mode == "zeros":
+                if isinstance(module, torch.nn.Conv3d):
                     module._conv_forward = functools.partial(
                         _convolve, module, module._conv_forward
                     )
 
     vae_init.rehearses = True
     return vae_init
+
+
+@contextlib.contextmanager
+def ltxav_te_sizes(sizes):
+    """Within, LTX-2's text encoder is built with these: {"config", "vision_config", "projection"}."""
+    real, real_config = lt.ltxav_te, llama.Gemma3_12B_Config
+    if sizes:
+        lt.ltxav_te = functools.partial(_ltxav_te, sizes)
+        # Not a field of the dataclass, so no configuration can set it.
+        llama.Gemma3_12B_Config = type(
+            real_config.__name__,
+            (real_config,),
+            {"vision_config": {**real_config.vision_config, **sizes["vision_config"]}},
+        )
+    try:
+        yield
+    finally:
+        lt.ltxav_te, llama.Gemma3_12B_Config = real, real_config
+
+
+def _ltxav_te(sizes, dtype_llama=None, **_):
+    class StandIn(lt.LTXAVTEModel):
+        def __init__(self, device="cpu", dtype=None, model_options=None):
+            # Not the real one's: its projection alone would take 2.9 GB.
+            torch.nn.Module.__init__(self)
+            dtype = dtype_llama or dtype
+            self.dtypes = {dtype}
+            self.compat_mode = False
+            self.text_projection_type = "single_linear"
+            name = "gemma3_12b"
+            own = {"model_name": name, f"{name}_model_config": dict(sizes["config"])}
+            self.gemma3_12b = lt.Gemma3_12BModel(
+                device=device, dtype=dtype, model_options={**(model_options or {}), **own}
+            )
+            self.text_embedding_projection = self.gemma3_12b.operations.Linear(
+                *sizes["projection"], bias=False, dtype=dtype, device=device
+            )
+
+    return StandIn
 
 
 @contextlib.contextmanager
@@ -126,8 +169,15 @@ def _convolve(module, usual, input, weight, bias, autopad=None):
     if autopad or input.device.type != "cpu" or input.dtype != torch.float32:
         extra = {"autopad": autopad} if autopad else {}
         return usual(input, weight, bias, **extra)
+    padding = module.padding
+    if module.padding_mode != "zeros":
+        # As torch's Conv3d does it.
+        input = torch.nn.functional.pad(
+            input, module._reversed_padding_repeated_twice, mode=module.padding_mode
+        )
+        padding = (0, 0, 0)
     return torch.ops.aten.mkldnn_convolution(
-        input, weight, bias, module.padding, module.stride, module.dilation, module.groups
+        input, weight, bias, padding, module.stride, module.dilation, module.groups
     )
 
 

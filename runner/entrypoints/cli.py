@@ -21,7 +21,9 @@ from runner.comparison import compare
 from runner.entrypoints import console, editor, review, setup
 from runner.errors import Canceled, InvalidParameters, Problem, RequestError, RunnerError
 from runner.graph import to_api
+from runner.inputs import Access, Allowed
 from runner.job import Job, Status, new_job_id
+from runner.preview import contact_sheet
 from runner.request import check as check_request
 from runner.run import run as run_job
 from runner.storage import open_storage
@@ -63,6 +65,9 @@ def run(
     ] = None,
     to: Annotated[str, typer.Option(help="folder for the outputs")] = "out",
     job_id: Annotated[str | None, typer.Option(help="the job's id; else one is made")] = None,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="a contact sheet (PNG) beside each video")
+    ] = False,
     rehearse: Rehearse = False,
     as_json: AsJson = False,
 ) -> None:
@@ -74,12 +79,19 @@ def run(
     ready = check_request(job, found)
     storage = open_storage(to)
     prepare = setup.stand_ins(config) if rehearse else None
+    access = Access(local=True, hosts=Allowed.of(config.allow_hosts))
     with console.progress_shown() as report, setup.started(config, rehearse=rehearse) as engine:
-        result = run_job(ready, engine=engine, storage=storage, report=report, prepare=prepare)
+        result = run_job(
+            ready, engine=engine, storage=storage, report=report, prepare=prepare, access=access
+        )
     if as_json:
         _print_json(result.to_dict())
     else:
         console.show_result(result)
+    videos = [Path(a.location) for a in result.artifacts if a.probe.kind == "video"]
+    for video in videos if preview else ():
+        sheet = contact_sheet(video, video.with_suffix(".png"))
+        console.show_path("contact sheet", sheet)
 
 
 @app.command("list")

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -87,6 +88,10 @@ def show_result(result: Result) -> None:
     if result.rehearsal:
         out.print("  [dim]rehearsed on stand-in weights: graph, parameters, timing, sizes and sound "
                   "are real; the picture is not[/]", highlight=False)  # fmt: skip
+
+
+def show_path(what: str, path: Path) -> None:
+    err.print(f"[bold]{what}[/]  {escape(str(path))}", highlight=False, soft_wrap=True)
 
 
 def show_list(workflows: list[Workflow]) -> None:
@@ -177,7 +182,7 @@ def _default(parameter: Parameter) -> str:
     if parameter.draws:
         return "drawn"
     if parameter.default is None:
-        return "none" if parameter.kind == "text" else "by rule"
+        return "by rule" if parameter.kind in ("integer", "number") else "none"
     text = str(parameter.default)
     return text if len(text) <= 24 else f"{text[:23]}…"
 
@@ -188,6 +193,10 @@ def _limits(parameter: Parameter) -> str:
         return " | ".join(parameter.choices)
     if parameter.kind == "text":
         return f"up to {limits['maxLength']} characters" if "maxLength" in limits else ""
+    if parameter.kind == "keyframes":
+        return f"{limits['minItems']} … {limits['maxItems']} keyframes"
+    if "x-max-duration" in limits:
+        return f"up to {limits['x-max-duration']:g} s"
     if parameter.kind in ("integer", "number"):
         step = limits.get("x-step", {}).get("by")
         return f"{limits['minimum']:g} … {limits['maximum']:g}" + (

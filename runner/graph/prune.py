@@ -1,4 +1,4 @@
-"""Branches that are already decided: taken out before ComfyUI would validate them too. Pure."""
+"""What parameters decide, settled before ComfyUI sees it: their values, and branches. Pure."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -41,6 +41,26 @@ def drop_decided(prompt: ApiPrompt, object_info: Mapping[str, Any]) -> ApiPrompt
     return {i: n for i, n in rewired.items() if i in needed} if needed else prompt
 
 
+def with_values(prompt: ApiPrompt) -> ApiPrompt:
+    """The prompt with parameter nodes' values in place of the links to them.
+
+    ComfyUI checks only literals when a prompt is queued: a value that comes by link, however wrong,
+    is found out by the node that gets it, after the models are loaded.
+    """
+    return {
+        node_id: {**node, "inputs": {k: _value(prompt, v) for k, v in node["inputs"].items()}}
+        for node_id, node in prompt.items()
+    }
+
+
+def _value(prompt: ApiPrompt, value: Any) -> Any:
+    if not _is_link(value, prompt):
+        return value
+    own = str(prompt[str(value[0])]["class_type"]).startswith("Callsheet")
+    known = _constant(prompt, value) if own else None
+    return value if known is None else known
+
+
 def needed_nodes(prompt: ApiPrompt, object_info: Mapping[str, Any]) -> set[str]:
     """The ids of the nodes that save something, and of all that lead to them: what is run."""
     return _upstream(prompt, [i for i, node in prompt.items() if _saves(node, object_info)])
@@ -57,15 +77,16 @@ def _decided(prompt: ApiPrompt, node_id: str) -> list[Any] | None:
 
 
 def _constant(prompt: ApiPrompt, value: Any) -> Any:
-    """What a selector is, as far as the graph itself says it; else None."""
+    """What a link brings, as far as the graph itself says it; else None."""
     if not _is_link(value, prompt):
         return value
     source, slot = prompt[str(value[0])], value[1]
     inputs: Mapping[str, Any] = source["inputs"]
     given = inputs.get("value")
     match source["class_type"], slot:
-        case ("CallsheetBoolean" | "CallsheetInteger" | "CallsheetChoice" | "PrimitiveBoolean"
-              | "PrimitiveInt"), 0 if not isinstance(given, list):  # fmt: skip
+        case (("CallsheetBoolean" | "CallsheetInteger" | "CallsheetChoice" | "CallsheetText"
+               | "CallsheetNumber" | "CallsheetSeed" | "PrimitiveBoolean" | "PrimitiveInt"),
+              0) if not isinstance(given, list):  # fmt: skip
             return given
         case "CallsheetChoice", 1 if not isinstance(given, list):
             choices = [c.strip() for c in str(inputs.get("choices")).splitlines() if c.strip()]

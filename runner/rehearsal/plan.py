@@ -1,19 +1,25 @@
 """Which stand-in files an API prompt needs. Pure: no disk, no torch."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, cast
 
 from runner.errors import WorkflowError
-from runner.rehearsal import mochi, wan
+from runner.rehearsal import ltx2, mochi, wan
 from runner.rehearsal.family import Family, Rule, StandIn
+from runner.shape import mapping, sequence
 
-FAMILIES: tuple[Family, ...] = (wan.FAMILY, mochi.FAMILY)
+FAMILIES: tuple[Family, ...] = (wan.FAMILY, mochi.FAMILY, ltx2.FAMILY)
 
 # What ComfyUI lists in its model folders, and what well-known packs add (gguf, onnx).
 _SAFETENSORS = (".safetensors", ".sft")
 _WEIGHTS = (*_SAFETENSORS, *[".ckpt", ".pt", ".pt2", ".pth", ".bin", ".pkl", ".gguf", ".onnx"])
+
+# Parameter nodes of the pack whose value may be the name of a file.
+_PARAMETERS = ("CallsheetChoice", "CallsheetText")
+_LORA = "CallsheetLora"
 
 Prompt = Mapping[str, Mapping[str, Any]]
 
@@ -32,8 +38,9 @@ class _Wanted:
 def plan(prompt: Prompt, *, families: Sequence[Family] = FAMILIES) -> tuple[StandIn, ...]:
     """The stand-ins for every model file that `prompt` names, each once, in a stable order.
 
-    `prompt` is ComfyUI's API format: node id -> {class_type, inputs}. A file name that arrives
-    by link is not seen. Raises WorkflowError naming every file that has no stand-in.
+    `prompt` is ComfyUI's API format: node id -> {class_type, inputs}. Of a file name that arrives
+    by link, only one from a parameter node is seen. Raises WorkflowError naming every file that has
+    no stand-in.
     """
     found: dict[_Wanted, StandIn | None] = {
         wanted: _stand_in(wanted, prompt, families) for wanted in _wanted(prompt)
@@ -53,11 +60,50 @@ def plan(prompt: Prompt, *, families: Sequence[Family] = FAMILIES) -> tuple[Stan
 
 def _wanted(prompt: Prompt) -> Iterator[_Wanted]:
     for node_id, node in prompt.items():
+        class_type = str(node["class_type"])
+        title = str(node.get("_meta", {}).get("title") or class_type)
+        if class_type in _PARAMETERS:
+            continue  # what takes the value is a loader, or not
         for name, value in _inputs(node).items():
-            if isinstance(value, str) and value.lower().endswith(_WEIGHTS):
-                class_type = str(node["class_type"])
-                title = str(node.get("_meta", {}).get("title") or class_type)
-                yield _Wanted(node_id, title, class_type, name, value)
+            if (class_type, name) == (_LORA, "also"):
+                continue  # names that the same file may have elsewhere; none of them need be there
+            meant = _literal(value, prompt)
+            if (class_type, name) == (_LORA, "lora_name"):
+                meant = _spelled_out(meant, also=_inputs(node).get("also"))
+            for file in _files(meant):
+                yield _Wanted(node_id, title, class_type, name, file)
+
+
+def _literal(value: Any, prompt: Prompt) -> Any:
+    """The value itself, or that of the parameter node it is linked to."""
+    node = prompt.get(_source(value) or "", {})
+    return _inputs(node).get("value") if node.get("class_type") in _PARAMETERS else value
+
+
+def _spelled_out(name: Any, *, also: Any) -> Any:
+    """The file of a line `name = file` in `also`; the name itself if there is none."""
+    for line in str(also or "").splitlines():
+        left, _, file = (part.strip() for part in line.partition(" = "))
+        if file and left == name:
+            return file
+    return name
+
+
+def _files(value: Any) -> Iterator[str]:
+    """The weights that an input names: one file, or rows as JSON text, of which those that are on."""
+    if not isinstance(value, str):
+        return
+    if value.lower().endswith(_WEIGHTS):
+        yield value
+    elif value.lstrip().startswith("["):
+        try:
+            rows: Any = json.loads(value)
+        except ValueError:
+            return  # not rows
+        for row in sequence(rows):
+            if mapping(row).get("on", True):
+                for cell in mapping(row).values():
+                    yield from _files(cell)
 
 
 def _stand_in(wanted: _Wanted, prompt: Prompt, families: Sequence[Family]) -> StandIn | None:

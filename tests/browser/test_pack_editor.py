@@ -21,12 +21,16 @@ NODES = [
     "CallsheetBoolean",
     "CallsheetChoice",
     "CallsheetSeed",
+    "CallsheetImage",
+    "CallsheetAudio",
+    "CallsheetVideo",
+    "CallsheetKeyframes",
     "CallsheetFrames",
     "CallsheetKeepFrames",
     "CallsheetPick",
     "CallsheetWanPlan",
 ]
-PARAMETERS = NODES[:6]
+PARAMETERS = NODES[:10]
 WIDTH: dict[str, Any] = {"min": 64, "max": 1920, "step": 16}
 
 
@@ -101,6 +105,8 @@ def test_parameter_widgets_keep_their_order(name: str, object_info: dict[str, An
         "CallsheetInteger": ["min", "max", "step"],
         "CallsheetNumber": ["min", "max", "step"],
         "CallsheetChoice": ["choices"],
+        "CallsheetAudio": ["max_duration"],
+        "CallsheetKeyframes": ["min_rows", "max_rows"],
     }
     inputs = object_info[name]["input"]["required"]
     assert list(inputs) == ["value", "name", "description", "required", *order.get(name, [])]

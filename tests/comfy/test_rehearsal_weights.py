@@ -24,6 +24,14 @@ LORA = StandIn("wan", "lora", "loras", "fast.safetensors")
 TEXT = StandIn("wan", "text_encoder", "text_encoders", "umt5_xxl.safetensors")
 VAE = StandIn("wan", "vae", "vae", "wan_2.1_vae.safetensors")
 ALL = (HIGH, LOW, LORA, TEXT, VAE)
+LTX = (
+    StandIn("ltx2", "checkpoint", "checkpoints", "ltx-2-19b-dev.safetensors"),
+    StandIn("ltx2", "text_encoder", "text_encoders", "gemma_3_12B_it.safetensors"),
+    StandIn("ltx2", "lora", "loras", "ltx-2-19b-ic-lora-detailer.safetensors"),
+    StandIn(
+        "ltx2", "upsampler", "latent_upscale_models", "ltx-2-spatial-upscaler-x2-1.0.safetensors"
+    ),
+)
 
 # In a process of its own, as a ComfyUI server would: the pack, then ComfyUI's loaders.
 LOAD = """
@@ -76,6 +84,37 @@ codec = comfy.sd.VAE(sd=dict(tensors), metadata=metadata)
 again = codec.decode(codec.encode(top_to_bottom))[0]
 difference = (again - top_to_bottom).abs()
 seen["codec_differs"] = float(torch.cat((difference[:, :16], difference[:, 48:]), dim=1).max())
+
+ltx = models + "/checkpoints/ltx-2-19b-dev.safetensors"
+model, _, codec, _ = comfy.sd.load_checkpoint_guess_config(ltx, output_clip=False)
+seen["ltx_model"] = type(model.model).__name__
+wide = top_to_bottom[:, :, :32].repeat(1, 1, 2, 1)  # cells are 32 pixels
+difference = (codec.decode(codec.encode(wide))[0] - wide).abs()
+seen["ltx_codec_differs"] = float(torch.cat((difference[:, :24], difference[:, 40:]), dim=1).max())
+lora = comfy.utils.load_torch_file(models + "/loras/ltx-2-19b-ic-lora-detailer.safetensors")
+seen["ltx_lora_keys"] = len(comfy.sd.load_lora_for_models(model, None, lora, 1, 0)[0].patches)
+tensors, metadata = comfy.utils.load_torch_file(
+    models + "/latent_upscale_models/ltx-2-spatial-upscaler-x2-1.0.safetensors",
+    return_metadata=True,
+)
+from comfy.ldm.lightricks.latent_upsampler import LatentUpsampler
+upsampler = LatentUpsampler.from_config(
+    json.loads(metadata["config"]), operations=comfy.ops.disable_weight_init
+)
+upsampler.load_state_dict(tensors)
+picture = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(1))
+larger = codec.decode(upsampler(codec.encode(picture)))[0, 0]
+smaller = codec.decode(codec.encode(picture))[0, 0]
+seen["larger_shape"] = list(larger.shape)
+halved = larger.reshape(16, 8, 16, 8, 3).mean((1, 3)) - smaller.reshape(16, 4, 16, 4, 3).mean((1, 3))
+seen["larger_differs"] = float(halved.abs().max())
+
+gemma = [models + "/text_encoders/gemma_3_12B_it.safetensors", ltx]
+clip = comfy.sd.load_clip(gemma, clip_type=comfy.sd.CLIPType.LTXV)
+seen["gemma_shape"] = list(encode("a red kite").shape)
+seen["gemma_differs"] = float((encode("red") - encode("blue")).abs().max())
+import comfy.text_encoders.lt as lt
+seen["gemma_untouched"] = lt.ltxav_te.__module__
 seen["still_differs"] = float((still[:, 0] - videos[1][:, 0]).abs().max())
 print(json.dumps(seen))
 """
@@ -84,7 +123,7 @@ print(json.dumps(seen))
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Path:
     directory = tmp_path_factory.mktemp("models")
-    ensure(ALL, models_dir=directory, comfyui_dir=settings.comfyui_dir)
+    ensure((*ALL, *LTX), models_dir=directory, comfyui_dir=settings.comfyui_dir)
     return directory
 
 
@@ -138,6 +177,26 @@ def test_the_vae_decodes_four_frames_per_latent_frame(seen: Any):
 
 def test_the_vae_encodes_what_it_decodes(seen: Any):
     assert seen["codec_differs"] < 0.02  # away from the edge between the two colours
+
+
+def test_comfyui_loads_ltx_2(seen: Any):
+    assert seen["ltx_model"] == "LTXAV"
+    assert seen["ltx_lora_keys"] > 0
+
+
+def test_the_ltx_text_encoder_knows_colours(seen: Any):
+    assert seen["gemma_shape"][::2] == [1, 32]
+    assert seen["gemma_differs"] > 0.1
+    assert seen["gemma_untouched"] == "comfy.text_encoders.lt"  # for the next file
+
+
+def test_the_ltx_vae_encodes_what_it_decodes(seen: Any):
+    assert seen["ltx_codec_differs"] < 0.02
+
+
+def test_the_ltx_upsampler_keeps_the_picture(seen: Any):
+    assert seen["larger_shape"] == [128, 128, 3]
+    assert seen["larger_differs"] < 0.1
 
 
 def test_the_pack_is_inert_for_real_files(seen: Any):

@@ -71,7 +71,7 @@ def test_the_result_tells_all(render: Render, wan: Workflow) -> None:
     assert artifact.bytes == file.stat().st_size
     assert artifact.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
     assert (result.seed, result.workflow, result.rehearsal) == (77, "wan-t2v@1.0.0", True)
-    assert set(result.timings) == {"convert", "prepare", "render", "store"}
+    assert set(result.timings) == {"convert", "fetch", "prepare", "render", "store"}
     beside = json.loads((file.parent / f"{result.job_id}.json").read_text())
     assert beside == json.loads(json.dumps(result.to_dict()))
 

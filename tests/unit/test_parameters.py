@@ -150,3 +150,159 @@ def test_app_view_decides_the_order_in_both_forms_of_its_ids() -> None:
 def test_a_broken_contract_is_a_workflow_error(nodes: list[dict[str, Any]], message: str) -> None:
     with pytest.raises(WorkflowError, match=message):
         parameters.read(document(*nodes))
+
+
+# --- files and lists ------------------------------------------------------------------------------
+
+IMAGE = parameter("Image", 11, "", "image_url", "", False, "image")
+AUDIO = parameter("Audio", 12, "voice.wav", "audio_url", "Speech.", True, 30, None)
+VIDEO = parameter("Video", 13, "clip.mp4", "video_url", "", False, "image")
+ROWS = '[{"image": "a.png", "position": "first", "strength": null}, {"image": "b.png", "position": ""}]'
+KEYFRAMES = parameter("Keyframes", 14, ROWS, "keyframes", "Pictures.", False, 2, 9)
+NO_KEYFRAMES = parameter("Keyframes", 14, "[]", "keyframes", "Pictures.", False, 1, 9)
+FILES = parameters.read(document(IMAGE, AUDIO, VIDEO, KEYFRAMES))
+A, B = {"image_url": "https://x/a.png"}, {"image_url": "https://x/b.png"}
+
+
+def file_problems(**given_params: Any) -> dict[str, str]:
+    with pytest.raises(InvalidParameters) as caught:
+        parameters.validate(FILES, {"audio_url": "https://x/a.wav", **given_params})
+    return {p.parameter: p.message for p in caught.value.problems}
+
+
+def test_the_schema_of_files_and_lists() -> None:
+    schema = parameters.schema(FILES, name="test@1.0.0")
+    Draft202012Validator.check_schema(schema)
+    image, audio = schema["properties"]["image_url"], schema["properties"]["audio_url"]
+    assert (image["type"], image["x-media"]) == (["string", "null"], "image")
+    assert (audio["type"], audio["x-media"], audio["x-max-duration"]) == ("string", "audio", 30)
+    assert schema["properties"]["video_url"]["default"] == "clip.mp4"
+    keyframes = schema["properties"]["keyframes"]
+    assert (keyframes["type"], keyframes["minItems"], keyframes["maxItems"]) == ("array", 2, 9)
+    assert keyframes["items"]["required"] == ["image_url"]
+    assert keyframes["default"] == [
+        {"image_url": "a.png", "frame_position": "first"}, {"image_url": "b.png"},
+    ]  # fmt: skip
+    assert not list(Draft202012Validator(keyframes).iter_errors(keyframes["default"]))
+
+
+def test_left_out_files_are_not_given_or_the_files_own() -> None:
+    values = parameters.validate(FILES, {"audio_url": "https://x/a.wav"})
+    assert values["image_url"] is None
+    assert values["video_url"] == "clip.mp4"
+    assert [row["image_url"] for row in values["keyframes"]] == ["a.png", "b.png"]
+    none = parameters.read(document(NO_KEYFRAMES))
+    assert parameters.validate(none, {}) == {"keyframes": None}
+    assert none[0].schema["type"] == ["array", "null"]
+
+
+@pytest.mark.parametrize(
+    ("params", "name", "message"),
+    [
+        ({"image_url": 5}, "image_url", "5 is not the URL of an image"),
+        ({"image_url": ""}, "image_url", "is empty; a URL is needed"),
+        ({"audio_url": None}, "audio_url", "None is not the URL of a sound"),
+        ({"keyframes": "a.png"}, "keyframes", "'a.png' is not a list of keyframes"),
+        ({"keyframes": [A] * 10}, "keyframes", "10 keyframes; at most 9"),
+        ({"keyframes": [A]}, "keyframes", "1 keyframe; at least 2"),
+        (
+            {"keyframes": [A, {**B, "frame_position": 1.5}]},
+            "keyframes[1].frame_position",
+            "1.5 is not between 0 and 1",
+        ),
+        (
+            {"keyframes": [A, {**B, "frame_position": "middle"}]},
+            "keyframes[1].frame_position",
+            "'middle' is not first, last or a number between 0 and 1",
+        ),
+        (
+            {"keyframes": [{**A, "strength": "high"}, B]},
+            "keyframes[0].strength",
+            "'high' is not a number",
+        ),
+        ({"keyframes": [{**A, "strength": -1}, B]}, "keyframes[0].strength",
+         "-1 is not between 0 and 1"),
+        ({"keyframes": [A, {"strength": 1}]}, "keyframes[1].image_url", "is required"),
+        ({"keyframes": [A, {"image_url": None}]}, "keyframes[1].image_url",
+         "None is not the URL of an image"),
+        (
+            {"keyframes": [A, {**B, "position": 1}]},
+            "keyframes[1].position",
+            "is no key of a keyframe; did you mean frame_position?",
+        ),
+        (
+            {"keyframes": [A, "b.png"]},
+            "keyframes[1]",
+            "'b.png' is not an object with image_url, frame_position, strength",
+        ),
+    ],
+)  # fmt: skip
+def test_a_problem_of_a_file_or_row(params: dict[str, Any], name: str, message: str) -> None:
+    assert file_problems(**params) == {name: message}
+
+
+def test_every_row_is_reported_at_once() -> None:
+    rows = [{**A, "frame_position": 1.5, "strength": "high"}, {"strength": 2}, "c.png"]
+    assert set(file_problems(keyframes=rows, image_url=1)) == {
+        "image_url",
+        "keyframes[0].frame_position",
+        "keyframes[0].strength",
+        "keyframes[1].strength",
+        "keyframes[1].image_url",
+        "keyframes[2]",
+    }
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["image_url", "frame_position", "strength", "x"]), inner)
+    ),
+    max_leaves=12,
+)
+
+
+@given(JSON)
+def test_any_list_is_either_valid_or_invalid_parameters(keyframes: Any) -> None:
+    try:
+        parameters.validate(FILES, {"audio_url": "a.wav", "keyframes": keyframes})
+    except InvalidParameters as error:
+        assert all(problem.parameter.startswith("keyframes") for problem in error.problems)
+
+
+def test_filling_takes_names_of_files_and_rows_as_text() -> None:
+    source = document(IMAGE, AUDIO, VIDEO, KEYFRAMES)
+    text = '[{"image": "job/1.png"}]'
+    values = {
+        "image_url": "job/i.png", "audio_url": "job/a.wav", "video_url": None, "keyframes": text,
+    }  # fmt: skip
+    filled = parameters.fill(source, FILES, values)
+    assert [n["widgets_values"][0] for n in filled["nodes"]] == ["job/i.png", "job/a.wav", "", text]
+    assert filled["nodes"][0]["widgets_values"][-1] == "image"  # the upload button's
+
+
+def test_filling_writes_rows_as_the_node_calls_them() -> None:
+    source = document(KEYFRAMES)
+    rows = [{"image_url": "a.png", "frame_position": 0.5, "strength": 1}]
+    found = parameters.read(source)
+    filled = parameters.fill(source, found, {"keyframes": rows})
+    assert json.loads(filled["nodes"][0]["widgets_values"][0]) == [
+        {"image": "a.png", "position": 0.5, "strength": 1}
+    ]
+    assert parameters.read(filled)[0].default == rows
+    empty = parameters.fill(source, found, {"keyframes": None})
+    assert empty["nodes"][0]["widgets_values"][0] == "[]"
+
+
+@pytest.mark.parametrize("text", ["{broken", "7", '{"image": "a.png"}', None, 5])
+def test_rows_that_are_no_list_are_left_to_the_server_to_name(text: Any) -> None:
+    node = {**KEYFRAMES, "widgets_values": [text, "keyframes", "", False, 1, 9]}
+    (found,) = parameters.read(document(node))
+    assert found.default == text or found.optional
+
+
+def test_a_list_on_the_command_line_is_json() -> None:
+    typed = parameters.from_text(FILES, {"keyframes": '[{"image_url": "a"}]', "image_url": "7"})
+    assert typed == {"keyframes": [{"image_url": "a"}], "image_url": "7"}
+    assert parameters.from_text(FILES, {"keyframes": "[a.png"}) == {"keyframes": "[a.png"}

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from runner.graph.prune import drop_decided
+from runner.graph.prune import drop_decided, with_values
 
 INFO = {"Save": {"output_node": True}}
 
@@ -76,3 +76,24 @@ def test_switches_in_a_circle_end() -> None:
 def test_without_an_output_nothing_is_dropped() -> None:
     prompt = {"a": node("Loader")}
     assert drop_decided(prompt, INFO) == prompt
+
+
+def test_parameters_values_stand_in_for_the_links_to_them() -> None:
+    prompt = {
+        "text": node("CallsheetText", value="a boat", required=True),
+        "size": node("CallsheetInteger", value=0, required=False, min=64, max=99, step=1),
+        "pick": node("CallsheetChoice", value="quality", choices="fast\nquality"),
+        "image": node("CallsheetImage", value="a.png"),
+        "linked": node("CallsheetNumber", value=["math", 0]),
+        "math": node("Math"),
+        "save": node(
+            "Save", text=["text", 0], given=["text", 1], width=["size", 0], sized=["size", 1],
+            preset=["pick", 0], index=["pick", 1], image=["image", 0], cfg=["linked", 0],
+            other=["math", 0],
+        ),
+    }  # fmt: skip
+    assert with_values(prompt)["save"]["inputs"] == {
+        "text": "a boat", "given": True, "width": 0, "sized": False, "preset": "quality", "index": 1,
+        "image": ["image", 0], "cfg": ["linked", 0], "other": ["math", 0],
+    }  # fmt: skip
+    assert set(drop_decided(with_values(prompt), INFO)) == {"image", "linked", "math", "save"}

@@ -129,3 +129,74 @@ def test_a_linked_name_and_a_prompt_without_models_need_nothing():
 def test_planning_imports_neither_torch_nor_comfyui():
     code = "import sys, runner.rehearsal; sys.exit(bool({'torch', 'comfy'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+LTX = "ltx-2-19b-dev-fp8.safetensors"
+CHECKPOINT = StandIn("ltx2", "checkpoint", "checkpoints", LTX)
+
+
+def ltx(**more: dict[str, Any]) -> dict[str, Any]:
+    return {"1": node("CheckpointLoaderSimple", ckpt_name=LTX), **more}
+
+
+def test_an_ltx_checkpoint_is_one_file_for_three_loaders():
+    gemma = "gemma_3_12B_it_fp4_mixed.safetensors"
+    upscaler = "ltx-2-spatial-upscaler-x2-1.0.safetensors"
+    prompt = ltx(
+        sound=node("LTXVAudioVAELoader", ckpt_name=LTX),
+        text=node("LTXAVTextEncoderLoader", text_encoder=gemma, ckpt_name=LTX, device="default"),
+        upscaler=node("LatentUpscaleModelLoader", model_name=upscaler),
+    )
+    assert plan(prompt) == (
+        CHECKPOINT,
+        StandIn("ltx2", "upsampler", "latent_upscale_models", upscaler),
+        StandIn("ltx2", "text_encoder", "text_encoders", gemma),
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["ltx-2-19b-dev", "ltx-2-19b-distilled", "LTX-2-19b-distilled-fp8"]
+)
+def test_other_ltx_checkpoints(name: str):
+    file = f"sub/{name}.safetensors"
+    prompt = {"1": node("CheckpointLoaderSimple", ckpt_name=file)}
+    assert plan(prompt) == (StandIn("ltx2", "checkpoint", "checkpoints", file),)
+
+
+@pytest.mark.parametrize("name", ["ltx-2.3-22b-dev-fp8", "ltx-video-2b-v0.9.5", "sd_xl"])
+def test_other_generations_are_not_ltx_2(name: str):
+    assert refused({"1": node("CheckpointLoaderSimple", ckpt_name=f"{name}.safetensors")})
+
+
+@pytest.mark.parametrize(
+    "name", ["ltx-2-19b-ic-lora-detailer", "ltx-video-2b-v0.9.7-distilled-lora-384", "my style"]
+)
+@pytest.mark.parametrize("loader", ["LoraLoaderModelOnly", "LoraLoader", "CallsheetLora"])
+def test_any_lora_of_an_ltx_model(loader: str, name: str):
+    file = f"{name}.safetensors"
+    prompt = ltx(lora=node(loader, lora_name=file, model=["1", 0]))
+    assert plan(prompt) == (CHECKPOINT, StandIn("ltx2", "lora", "loras", file))
+
+
+def test_rows_of_a_lora_stack_that_are_on():
+    rows = '[{"lora": "a.safetensors"}, {"lora": "b.safetensors", "on": false}, {"lora": ""}]'
+    prompt = ltx(loras=node("CallsheetLoraStack", rows=rows, model=["1", 0]))
+    assert plan(prompt) == (CHECKPOINT, StandIn("ltx2", "lora", "loras", "a.safetensors"))
+
+
+def test_text_that_looks_like_rows_needs_nothing():
+    assert plan({"1": node("CLIPTextEncode", text="[a red.safetensors kite")}) == ()
+
+
+@pytest.mark.parametrize("choice", ["in", "a.safetensors"])
+def test_a_lora_that_a_parameter_chooses(choice: str):
+    prompt = ltx(
+        choice=node("CallsheetChoice", value=choice, choices="out\nb.safetensors"),
+        lora=node(
+            "CallsheetLora",
+            lora_name=["choice", 0],
+            also="out = b.safetensors\nin = a.safetensors\nolder name.safetensors",
+            model=["1", 0],
+        ),
+    )
+    assert plan(prompt) == (CHECKPOINT, StandIn("ltx2", "lora", "loras", "a.safetensors"))

@@ -20,3 +20,6 @@ class Loose(str):
 
 IntOrFloat = io.Custom("INT,FLOAT")
 ComboOrString = io.Custom(Loose("COMBO,STRING"))
+# A list of {"image": [1, height, width, 3], "position": None, "first", "last" or 0 to 1 of the video,
+# "strength": 0 to 1}. Nodes must not change it: ComfyUI keeps it for the next job.
+Keyframes = io.Custom("KEYFRAMES")

@@ -6,9 +6,10 @@ import { app } from "../../../scripts/app.js";
 import { nearestAllowed, numberLimits } from "./limits.js";
 
 const NUMBERS = ["CallsheetInteger", "CallsheetNumber"];
-const PARAMETERS = [...NUMBERS, "CallsheetText", "CallsheetBoolean", "CallsheetChoice", "CallsheetSeed"];
+const FILES = ["CallsheetImage", "CallsheetAudio", "CallsheetVideo", "CallsheetKeyframes"]; // their editors: lists.js
+const PARAMETERS = [...NUMBERS, ...FILES, "CallsheetText", "CallsheetBoolean", "CallsheetChoice", "CallsheetSeed"];
 const COLOR = { header: "#1d4f4b", body: "#163230" };
-const WIDTH = { CallsheetText: 360, default: 280 }; // pixels
+const WIDTH = { CallsheetText: 360, CallsheetKeyframes: 400, default: 280 }; // pixels
 
 const widget = (node, name) => node.widgets?.find((candidate) => candidate.name === name);
 

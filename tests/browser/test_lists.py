@@ -1,0 +1,307 @@
+"""The list editor of Keyframes, and file parameters, in the real editor."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Locator, expect
+
+if TYPE_CHECKING:
+    from editor import Editor
+
+COLOURS = ("red", "green", "blue")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("pictures")
+    for colour in COLOURS:
+        Image.new("RGB", (64, 40), colour).save(folder / f"{colour}.png")
+    return {colour: folder / f"{colour}.png" for colour in COLOURS}
+
+
+@pytest.fixture
+def lists(editor: Editor) -> Iterator[Lists]:
+    yield Lists(editor)
+    assert editor.complaints == []
+
+
+class Lists:
+    """What a designer does with a list."""
+
+    def __init__(self, editor: Editor) -> None:
+        self.editor = editor
+        self.page = editor.page
+
+    def add(self, *rows: dict[str, Any], **values: Any) -> int:
+        value = json.dumps(rows)
+        return self.editor.add("CallsheetKeyframes", title="Keyframes", value=value, **values)
+
+    def rows(self, node: int = 1) -> list[dict[str, Any]]:
+        return json.loads(self.editor.value(node))
+
+    def names(self, node: int = 1) -> list[str]:
+        return [row["image"].removesuffix(".png").split(" ")[0] for row in self.rows(node)]
+
+    def shown(self) -> Locator:
+        """The rows that are on the page, in the graph or in App view."""
+        return self.page.locator(".callsheet-row").filter(visible=True)
+
+    def upload(self, *files: Path) -> None:
+        before = self.shown().count()
+        with self.page.expect_file_chooser() as chooser:
+            self.page.locator(".callsheet-rows .add").filter(visible=True).first.click()
+        chooser.value.set_files([str(file) for file in files])
+        expect(self.shown()).to_have_count(before + len(files))
+
+    def type(self, row: int, column: str, text: str) -> None:
+        cell = self.shown().nth(row).locator(f"input[data-column={column}]")
+        cell.fill(text)
+        cell.press("Enter")
+        self.page.wait_for_timeout(100)
+
+    def press(self, row: int, title: str) -> None:
+        self.shown().nth(row).locator(f"button[title='{title}']").click()
+        self.page.wait_for_timeout(100)
+
+    def command(self, name: str) -> None:
+        self.page.evaluate("(name) => app.extensionManager.command.execute(name)", name)
+        self.page.wait_for_timeout(800)
+
+
+THREE = [{"image": f"{colour}.png"} for colour in COLOURS]
+
+
+def test_the_server_says_plain_text(object_info: dict[str, Any]) -> None:
+    # Converters, and editors without our script, meet a STRING and nothing they do not know.
+    kind, options = object_info["CallsheetKeyframes"]["input"]["required"]["value"]
+    assert (kind, options["multiline"], "widgetType" in options) == ("STRING", True, False)
+    assert [column["name"] for column in options["columns"]] == ["image", "position", "strength"]
+
+
+def test_several_pictures_are_uploaded_at_once(
+    lists: Lists, pictures: dict[str, Path], server: str
+) -> None:
+    lists.add()
+    lists.upload(*pictures.values())
+    assert lists.names() == list(COLOURS)
+    for row in lists.rows():
+        with urllib.request.urlopen(f"{server}/view?type=input&filename={row['image']}") as answer:
+            assert answer.status == 200
+    lists.page.wait_for_function(
+        "() => [...document.querySelectorAll('.callsheet-row img')].every((i) => i.naturalWidth === 64)"
+    )
+
+
+def test_dropped_pictures_become_rows_and_no_workflow(lists: Lists) -> None:
+    node = lists.add()
+    lists.page.evaluate(
+        """() => {
+          const canvas = Object.assign(document.createElement("canvas"), { width: 8, height: 8 });
+          canvas.toBlob((blob) => {
+            const dataTransfer = new DataTransfer();
+            dataTransfer.items.add(new File([blob], "dropped.png", { type: "image/png" }));
+            dataTransfer.items.add(new File(["{}"], "workflow.json", { type: "application/json" }));
+            const drop = new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true });
+            document.querySelector(".callsheet-rows").dispatchEvent(drop);
+          });
+        }"""
+    )
+    expect(lists.shown()).to_have_count(1)
+    assert lists.rows(node) == [{"image": "dropped.png"}]
+    assert len(lists.editor.save()["nodes"]) == 1
+    lists.page.get_by_text("only image files can be added").wait_for()
+
+
+def test_cells(lists: Lists) -> None:
+    lists.add(*THREE)
+    lists.type(0, "position", "first")
+    lists.type(1, "position", "0.5")
+    lists.type(2, "position", "1.5")
+    lists.type(2, "strength", "0.3")
+    assert [row.get("position") for row in lists.rows()] == ["first", 0.5, 1]
+    assert lists.rows()[2]["strength"] == 0.3
+    lists.type(1, "position", "middle")  # nothing it can hold: as it was
+    assert lists.rows()[1]["position"] == 0.5
+    lists.type(1, "position", "")
+    lists.type(2, "strength", "")
+    assert lists.rows()[1:] == [{"image": "green.png"}, {"image": "blue.png", "position": 1}]
+
+
+def test_tab_leads_to_the_next_cell(lists: Lists) -> None:
+    lists.add(*THREE)
+    first = lists.shown().nth(0).locator("input[data-column=position]")
+    first.fill("last")
+    first.press("Tab")
+    lists.page.keyboard.type("0.4")
+    lists.page.keyboard.press("Enter")
+    assert lists.rows()[0] == {"image": "red.png", "position": "last", "strength": 0.4}
+
+
+def test_rows_move_and_go(lists: Lists) -> None:
+    lists.add(*THREE)
+    lists.press(0, "move down")
+    assert lists.names() == ["green", "red", "blue"]
+    lists.press(2, "move up")
+    assert lists.names() == ["green", "blue", "red"]
+    lists.press(1, "remove")
+    assert lists.names() == ["green", "red"]
+    expect(lists.shown()).to_have_count(2)
+
+
+def test_a_picture_is_replaced_where_it_stands(lists: Lists, pictures: dict[str, Path]) -> None:
+    lists.add({"image": "gone.png", "position": 0.5}, {"image": "red.png"})
+    lists.page.get_by_text("no such image").wait_for()
+    with lists.page.expect_file_chooser() as chooser:
+        lists.page.get_by_text("no such image").click()
+    chooser.value.set_files(str(pictures["blue"]))
+    lists.page.wait_for_timeout(500)
+    assert lists.names() == ["blue", "red"]
+    assert lists.rows()[0]["position"] == 0.5
+
+
+def test_no_more_than_max_rows(lists: Lists, pictures: dict[str, Path]) -> None:
+    lists.add(*THREE[:2], max_rows=3)
+    with lists.page.expect_file_chooser() as chooser:
+        lists.page.locator(".callsheet-rows .add").click()
+    chooser.value.set_files([str(pictures["red"]), str(pictures["blue"])])
+    expect(lists.shown()).to_have_count(3)
+    lists.page.get_by_text("at most 3 rows").wait_for()
+    expect(lists.page.locator(".callsheet-rows .add")).to_be_disabled()
+
+
+def test_what_is_no_list_can_be_mended(lists: Lists) -> None:
+    node = lists.editor.add("CallsheetKeyframes", value='[{"image": "red.png"')
+    area = lists.page.locator(".callsheet-rows textarea")
+    assert area.input_value() == '[{"image": "red.png"'
+    area.fill('[{"image": "red.png"}]')
+    area.blur()
+    expect(lists.shown()).to_have_count(1)
+    assert lists.rows(node) == [{"image": "red.png"}]
+
+
+def test_loading_the_same_file_again_edits_the_living_list(lists: Lists) -> None:
+    lists.add(*THREE)
+    lists.type(0, "position", "0.1")
+    saved = lists.editor.save()
+    for position in (0.2, 0.3):
+        lists.editor.load(saved)  # the same graph and node ids: the page keeps old elements
+        assert lists.rows()[0]["position"] == 0.1
+        lists.type(0, "position", str(position))
+        assert lists.rows()[0]["position"] == position
+    assert lists.editor.save()["nodes"][0]["widgets_values"][1:] == ["", "", True, 1, 9]
+
+
+def test_undo_and_redo(lists: Lists, pictures: dict[str, Path]) -> None:
+    lists.add()
+    lists.page.evaluate("() => { app.canvas.emitBeforeChange(); app.canvas.emitAfterChange(); }")
+    lists.upload(pictures["red"], pictures["green"])
+    lists.type(1, "position", "last")
+    lists.command("Comfy.Undo")
+    assert "position" not in lists.rows()[1]
+    lists.command("Comfy.Undo")
+    assert lists.rows() == []
+    expect(lists.shown()).to_have_count(0)
+    lists.command("Comfy.Redo")
+    assert lists.names() == ["red", "green"]
+    lists.type(0, "strength", "0.5")
+    assert lists.rows()[0]["strength"] == 0.5
+
+
+def test_a_copy_is_a_list_of_its_own(lists: Lists) -> None:
+    node = lists.add(*THREE)
+    copy = lists.page.evaluate(
+        """(id) => {
+          const copy = app.graph.getNodeById(id).clone();
+          copy.pos = [700, 120];
+          app.graph.add(copy);
+          return copy.id;
+        }""",
+        node,
+    )
+    expect(lists.shown()).to_have_count(6)
+    lists.type(3, "position", "0.7")
+    assert lists.rows(copy)[0]["position"] == 0.7
+    assert "position" not in lists.rows(node)[0]
+
+
+def test_graph_and_app_view_show_one_list(lists: Lists, pictures: dict[str, Path]) -> None:
+    node = lists.add(*THREE)
+    preview = lists.editor.add("PreviewAny")
+    workflow = lists.editor.save()
+    linear = {"inputs": [[node, "value"]], "outputs": [preview]}
+    workflow["extra"] = {"linearData": linear, "linearMode": True}
+    lists.editor.load(workflow)
+    expect(lists.shown()).to_have_count(3)
+    lists.page.get_by_text("Keyframes").filter(visible=True).first.wait_for()  # its title
+    lists.type(1, "position", "0.5")
+    lists.upload(pictures["red"])
+    assert (lists.rows()[1]["position"], len(lists.rows())) == (0.5, 4)
+    lists.command("Comfy.ToggleLinear")
+    expect(lists.shown()).to_have_count(4)
+    lists.type(0, "position", "first")
+    lists.command("Comfy.ToggleLinear")
+    expect(lists.shown()).to_have_count(4)
+    lists.press(3, "remove")
+    assert [row.get("position") for row in lists.rows()] == ["first", 0.5, None]
+
+
+def test_the_classic_canvas(lists: Lists) -> None:
+    set_vue = "(on) => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)"
+    lists.page.evaluate(set_vue, False)
+    try:
+        lists.page.wait_for_timeout(300)
+        lists.add(*THREE)
+        expect(lists.shown()).to_have_count(3)
+        lists.type(2, "position", "last")
+        assert lists.rows()[2]["position"] == "last"
+    finally:
+        lists.page.evaluate(set_vue, True)
+        lists.page.wait_for_timeout(300)
+
+
+def test_the_prompt_carries_the_text(lists: Lists) -> None:
+    node = lists.add(*THREE, name="keyframes")
+    inputs = lists.editor.api_prompt()[str(node)]["inputs"]
+    assert json.loads(inputs.pop("value")) == THREE
+    assert inputs == {
+        "name": "keyframes", "description": "", "required": True, "min_rows": 1, "max_rows": 9,
+    }  # fmt: skip
+
+
+def test_file_parameters_keep_their_widgets(lists: Lists, tmp_path: Path) -> None:
+    with wave.open(str(tmp_path / "voice.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(bytes(16000))
+    editor = lists.editor
+    for kind in ("Image", "Audio", "Video"):
+        editor.add(f"Callsheet{kind}", title=kind)
+    assert [editor.value(node) for node in (1, 2, 3)] == ["", "", ""]
+    player = lists.page.locator("[data-node-id='2'] audio")
+    assert player.filter(visible=True).count() == 0
+    with lists.page.expect_file_chooser() as chooser:
+        lists.page.locator("[data-node-id='2'] input[type=file]").evaluate("(e) => e.click()")
+    chooser.value.set_files(str(tmp_path / "voice.wav"))
+    player.filter(visible=True).wait_for()
+    assert editor.value(2) == "voice.wav"
+    saved = editor.save()
+    values = {node["title"]: node["widgets_values"] for node in saved["nodes"]}
+    assert values["Image"][:4] == ["", "", "", True]
+    assert values["Audio"][:5] == ["voice.wav", "", "", True, 0]
+    assert values["Video"][:4] == ["", "", "", True]
+    prompt = editor.api_prompt()
+    assert set(prompt["2"]["inputs"]) == {
+        "value", "name", "description", "required", "max_duration",
+    }  # fmt: skip
+    editor.load(saved)
+    assert editor.value(2) == "voice.wav"
+    assert "filename=voice.wav" in (player.get_attribute("src") or "")

@@ -1,0 +1,129 @@
+"""Inputs by their own bytes: what is taken, and what is refused and why."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.inputs import media
+from runner.inputs.media import Unfit
+
+from media_site import animation, encoded_sound, film, picture, sound
+
+
+def checked(tmp_path: Path, data: bytes, kind: str, **options: float) -> str:
+    file = tmp_path / "input.part"  # the name says nothing
+    file.write_bytes(data)
+    return media.check(file, kind, **options)
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "suffix"),
+    [
+        (picture("PNG"), "image", ".png"),
+        (picture("JPEG"), "image", ".jpg"),
+        (picture("WEBP"), "image", ".webp"),
+        (picture("BMP"), "image", ".bmp"),
+        (picture("TIFF"), "image", ".tiff"),
+        (picture("GIF"), "image", ".gif"),
+        (picture("JPEG", mode="CMYK"), "image", ".jpg"),
+        (picture("PNG", mode="I;16"), "image", ".png"),
+        (picture("PNG", (1, 1)), "image", ".png"),
+        (sound(), "audio", ".wav"),
+        (encoded_sound("mp3", "mp3"), "audio", ".mp3"),
+        (encoded_sound("flac", "flac"), "audio", ".flac"),
+        (encoded_sound("ogg", "libopus"), "audio", ".ogg"),
+        (encoded_sound("adts", "aac"), "audio", ".aac"),
+        (encoded_sound("aiff", "pcm_s16be"), "audio", ".aiff"),
+        (film(silent=False), "audio", ".mp4"),
+        (film(), "video", ".mp4"),
+        (film("mov"), "video", ".mov"),
+        (film("matroska"), "video", ".mkv"),
+        (film("webm", "libvpx-vp9"), "video", ".webm"),
+        (film("avi", "mpeg4"), "video", ".avi"),
+        (film("mpegts"), "video", ".ts"),
+    ],
+)
+def test_media_gets_the_suffix_of_its_content(
+    tmp_path: Path, data: bytes, kind: str, suffix: str
+) -> None:
+    assert checked(tmp_path, data, kind) == suffix
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "said"),
+    [
+        (b"", "image", "is empty"),
+        (b"<!DOCTYPE html><title>Sign in</title>", "image",
+         "is a web page (text/html), not an image; give a PNG, JPEG or WebP"),
+        (b"\xef\xbb\xbf \n<!-- x -->\n<html>", "audio", "is a web page (text/html), not a sound"),
+        (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code>", "image", "is an XML text"),
+        (b"<?xml version='1.0'?>\n<svg xmlns=''>", "image", "is an SVG drawing"),
+        (b'{"error": "expired"}', "video", "is a JSON text, not a video"),
+        (b"not found", "image", "is a text, not"),
+        (b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", "video", "is a playlist, not a video"),
+        (b"ffconcat version 1.0\nfile /etc/passwd\n", "video", "is a text, not a video"),
+        (b"PK\x03\x04" + bytes(50), "image", "is an archive"),
+        (b"%PDF-1.7", "image", "is a PDF"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "image", "is a text"),
+        (bytes(range(200, 256)) * 9, "image", "is of no kind we know"),
+        (sound(), "image", "is a sound file (WAV), not an image"),
+        (film(), "image", "is a video (MP4), not an image"),
+        (picture(), "audio", "is an image (PNG), not a sound file; give a WAV"),
+        (picture(), "video", "is an image (PNG), not a video"),
+        (animation("GIF"), "image", "is an animation (GIF); give a single picture"),
+        (animation("PNG"), "image", "is an animation (PNG)"),
+        (picture()[:200], "image", "is a damaged PNG"),
+        (picture("JPEG", (64, 64))[:400], "image", "is a damaged JPEG"),
+        (b"\x89PNG\r\n\x1a\n" + b"x" * 99, "image", "is a damaged PNG"),
+        (b"....ftypheic" + bytes(40), "image", "is HEIC, which is not taken; give a PNG"),
+        (film(), "audio", "is MP4 without a sound stream; give a WAV"),
+        (film()[:600], "video", "is a damaged MP4"),
+        (sound(0), "audio", "0 s"),
+        (sound(), "video", "is WAV without a video stream; give an MP4"),
+        (b"ID3" + bytes(100), "audio", "is a damaged MP3"),
+    ],
+)  # fmt: skip
+def test_anything_else_is_named(tmp_path: Path, data: bytes, kind: str, said: str) -> None:
+    with pytest.raises(Unfit) as caught:
+        checked(tmp_path, data, kind)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("side", [9_000, 60_000])
+def test_a_picture_of_too_many_pixels_is_never_decoded(tmp_path: Path, side: int) -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(999)))
+    with pytest.raises(Unfit, match="64 million"):
+        checked(tmp_path, bomb + chunk(b"IEND", b""), "image")
+
+
+def test_a_sound_longer_than_its_parameter_takes_is_refused(tmp_path: Path) -> None:
+    assert checked(tmp_path, sound(2), "audio", max_seconds=2) == ".wav"
+    with pytest.raises(Unfit, match=r"lasts 2\.50 s; at most 2 s are taken"):
+        checked(tmp_path, sound(2.5), "audio", max_seconds=2)
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_told(head: bytes) -> None:
+    assert media.identify(head)
+
+
+@given(st.sampled_from([picture(), sound(), film()]), st.integers(0, 600), st.binary(max_size=40))
+def test_damage_is_told_as_unfit_and_never_as_another_error(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, at: int, noise: bytes
+) -> None:
+    damaged = data[:at] + noise + data[at + len(noise) :]
+    for kind in ("image", "audio", "video"):
+        try:
+            checked(tmp_path_factory.getbasetemp(), damaged, kind)
+        except Unfit as error:
+            assert str(error)
