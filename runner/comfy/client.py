@@ -157,7 +157,11 @@ class Comfy:
         )
         def connect() -> _Socket:
             self._check_alive()
-            return websocket.create_connection(address, timeout=QUIET, enable_multithread=True)
+            connected = websocket.create_connection(
+                address, timeout=HTTP_TIMEOUT[0], enable_multithread=True
+            )
+            connected.settimeout(QUIET)
+            return connected
 
         try:
             self._socket = connect()
