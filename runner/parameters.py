@@ -5,6 +5,7 @@ import difflib
 import json
 import math
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
@@ -505,6 +506,12 @@ def _keyframes(count: int) -> str:
     return "1 keyframe" if count == 1 else f"{count} keyframes"
 
 
+# What may be secret in an address: what stands before an @ and behind a question mark.
+_SECRETS = re.compile(r"(?<=://)[^/@\s]*@|\?[^\s'\"]*")
+
+
 def _short(value: Any) -> str:
     text = repr(value)
+    if "://" in text:
+        text = _SECRETS.sub("…", text)
     return text if len(text) <= 60 else f"{text[:57]}…"

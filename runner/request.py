@@ -70,9 +70,14 @@ def complete(ready: Ready, object_info: Mapping[str, Any]) -> Ready:
         for p in inputs
         if p.name in values and values[p.name] != p.value
     }
+    own_nodes = {p.node_id: p.name for p in parameters.read(ready.document)}
     for name, value in single.items():
         setting = _find(name, settings, problems)
-        if setting is not None:
+        if setting is not None and setting.node_id in own_nodes:
+            problems.append(
+                Problem(name, f"is the parameter {own_nodes[setting.node_id]}: give that")
+            )
+        elif setting is not None:
             own = _validated([appview.parameter_of(setting, name)], {name: value}, problems)
             values |= own
             if own:

@@ -306,3 +306,15 @@ def test_a_list_on_the_command_line_is_json() -> None:
     typed = parameters.from_text(FILES, {"keyframes": '[{"image_url": "a"}]', "image_url": "7"})
     assert typed == {"keyframes": [{"image_url": "a"}], "image_url": "7"}
     assert parameters.from_text(FILES, {"keyframes": "[a.png"}) == {"keyframes": "[a.png"}
+
+
+def test_an_addresss_secrets_are_not_repeated() -> None:
+    image = parameter("Image", 9, "", "image_url", "", True)
+    found = parameters.read(document(image))
+    with pytest.raises(InvalidParameters) as caught:
+        parameters.validate(
+            found, {"image_url": ["https://user:pass@example.test/a.png?token=hush"]}
+        )
+    assert "example.test/a.png" in str(caught.value)
+    assert "hush" not in str(caught.value)
+    assert "pass" not in str(caught.value)

@@ -29,6 +29,10 @@ INFO: dict[str, Any] = {
         },
         "output": ["LATENT"],
     },
+    "CallsheetText": {"input": {"required": {"value": ["STRING", {}], **{
+        name: [kind, {"socketless": True}] for name, kind in (
+            ("name", "STRING"), ("description", "STRING"), ("required", "BOOLEAN"),
+            ("min_length", "INT"), ("max_length", "INT"))}}}, "output": ["STRING", "BOOLEAN"]},
     "Save": {"input": {"required": {"images": ["LATENT", {}], "filename_prefix": ["STRING", {}]}},
              "output": [], "output_node": True},
 }  # fmt: skip
@@ -126,6 +130,14 @@ def test_a_single_widget_of_a_workflow_with_parameters() -> None:
     ready = request(workflow, prompt="b", **{"Sample.cfg": 3})
     assert (ready.values["prompt"], ready.values["Sample.cfg"]) == ("b", 3)
     assert ready.document["nodes"][1]["widgets_values"][4] == 3
+
+
+def test_a_parameter_is_not_set_behind_its_own_back() -> None:
+    prompt = parameter("Text", 1, "a", "prompt", "", True, 0, 0, title="Words")
+    workflow = Workflow(document(prompt), None, "w", "1.0.0")
+    assert problems(workflow, {"prompt": "b", "Words.value": "c"}) == {
+        "Words.value": "is the parameter prompt: give that"
+    }
 
 
 def test_the_original_is_not_touched() -> None:
