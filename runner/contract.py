@@ -7,7 +7,6 @@ from enum import IntEnum
 from typing import Any, Literal, TypeAlias
 
 from runner import models, parameters
-from runner.errors import WorkflowError
 from runner.graph.document import parse as parse_graphs
 from runner.models import Model
 from runner.parameters import Parameter
@@ -76,9 +75,6 @@ def read(document: Document) -> Contract:
     """The contract of a workflow file. Raises WorkflowError if it cannot be read."""
     parse_graphs(document)  # from here on every node is an object with an id and a type
     found = parameters.read(document)
-    wrong = [problem for parameter in found for problem in _not_numbers(parameter)]
-    if wrong:
-        raise WorkflowError("; ".join(wrong))
     return Contract(found, _outputs(document), models.needed(document))
 
 
@@ -268,20 +264,6 @@ def _covers(wide: tuple[float, float], narrow: tuple[float, float]) -> bool:
 
 def _is_multiple(value: float, step: float) -> bool:
     return math.isclose(value / step, round(value / step), abs_tol=1e-9)
-
-
-def _not_numbers(parameter: Parameter) -> Iterator[str]:
-    for name in (
-        *("min", "max", "step", "min_length", "max_length"),
-        *("max_duration", "min_rows", "max_rows"),
-    ):
-        value = parameter.widgets.get(name, 0)
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not math.isfinite(value)
-        ):
-            yield f"{parameter.title} (node {parameter.node_id}): {name} {value!r} is not a number"
 
 
 def _summary(parameter: Parameter) -> dict[str, Any]:

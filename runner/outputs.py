@@ -1,8 +1,11 @@
 """What a job has written: history → files in ComfyUI's folders → probed outputs."""
 
+import hashlib
+import itertools
 import re
+import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +56,9 @@ def with_prefix(
     """The prompt with every save node writing under a prefix of this job's own. Pure."""
     renamed = {node_id: dict(node) for node_id, node in prompt.items()}
     for node_id, node in renamed.items():
-        if isinstance(node["inputs"].get("filename_prefix"), str):
+        if (
+            "filename_prefix" in node["inputs"]
+        ):  # linked or not: an earlier job's file is moved away
             name = slug(names.get(node_id, node_id))
             node["inputs"] = {**node["inputs"], "filename_prefix": f"{prefix}/{name}"}
     return renamed
@@ -76,7 +81,11 @@ def collect(
         if saved and not wanted.chosen:
             files = [item for item in files if item.type == "output"]
         for item in files:
-            path = _inside(folders[item.type], Path(item.subfolder) / item.filename)
+            path = _inside(folders.get(item.type), Path(item.subfolder) / item.filename)
+            if item.type != "output":  # ComfyUI may name it again, from its cache: it stays
+                path = Path(
+                    shutil.copy(path, folders["output"] / f"{uuid.uuid4().hex}{path.suffix}")
+                )
             outputs.append(OutputFile(name, path, probe(path)))
         if not files and node_id in texts and (wanted.chosen or not saved):
             outputs.append(_text_file(name, texts[node_id], folders["output"]))
@@ -114,8 +123,25 @@ def probe(path: Path) -> Probe:
 
 
 def slug(text: str) -> str:
-    """A text as a part of a file name."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.").lower() or "output"
+    """A text as a part of a file name: letters of any script, digits, `.`, `_` and `-`; 80 at most."""
+    return re.sub(r"[^\w.-]+", "-", text).strip("-.").lower()[:80] or "output"
+
+
+def file_names(files: Sequence[OutputFile], stem: str) -> list[str]:
+    """A file name for each output, no two alike, not even where upper and lower case are one."""
+    names: list[str] = []
+    for file in files:
+        base = f"{stem}-{slug(file.name)}"
+        numbered = (base if n == 1 else f"{base}-{n}" for n in itertools.count(1))
+        names.append(next(f"{n}{file.path.suffix}" for n in numbered if f"{n}{file.path.suffix}" not in names))  # fmt: skip
+    return names
+
+
+def stem(job_id: str) -> str:
+    """The stem of a job's file names; ids that differ never share one."""
+    short = slug(job_id)
+    mark = hashlib.sha256(job_id.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return short if short == job_id else f"{short}-{mark}"
 
 
 def _probe(path: Path) -> Probe:
@@ -146,8 +172,10 @@ def _probe(path: Path) -> Probe:
         )
 
 
-def _inside(folder: Path, relative: Path) -> Path:
-    path = (folder / relative).resolve()
-    if not path.is_relative_to(folder.resolve()):
-        raise OutputMissing(f"{relative} lies outside ComfyUI's folder")
+def _inside(folder: Path | None, relative: Path) -> Path:
+    path = (folder / relative).resolve() if folder else relative
+    if folder is None or not path.is_relative_to(folder.resolve()):
+        raise OutputMissing(f"{relative} lies outside ComfyUI's folders")
+    if not path.is_file():
+        raise OutputMissing(f"{path.name} is missing")
     return path

@@ -6,7 +6,7 @@ import json
 import math
 import random
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
@@ -41,6 +41,17 @@ KEYFRAME_KEYS: Mapping[str, str] = {
     "image_url": "image",
     "frame_position": "position",
     "strength": "strength",
+}
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_LIMIT_WIDGETS = {
+    "min",
+    "max",
+    "step",
+    "min_length",
+    "max_length",
+    "max_duration",
+    "min_rows",
+    "max_rows",
 }
 SEED_MAX = 2**53 - 1  # the largest whole number that survives JSON in a browser
 
@@ -111,21 +122,47 @@ class Parameter:
 def read(document: Mapping[str, Any]) -> tuple[Parameter, ...]:
     """The workflow's parameters in the order of its App view, then of the file.
 
-    An API prompt that was made from such a workflow has them as well. Raises WorkflowError that
-    lists every parameter node without a name of its own.
+    An API prompt that was made from such a workflow has them as well. Raises WorkflowError with
+    everything that is wrong with them: names, limits that are no numbers, values that a link feeds.
     """
     if is_api_format(document):
         found = [p for i, node in document.items() if (p := from_prompt(str(i), mapping(node)))]
     else:
         found = [_parameter(node) for node in nodes(document) if str(node.get("type")) in WIDGETS]
     names = [parameter.name for parameter in found]
-    wrong = [f"{p.title} (node {p.node_id}) has no name" for p in found if not p.name]
+    wrong = [problem for p in found for problem in _broken(p)]
     wrong += [f"{n!r} is the name of {names.count(n)} parameters" for n in sorted({*names}) if n and
               names.count(n) > 1]  # fmt: skip
+    wrong += [] if is_api_format(document) else list(_without_effect(nodes(document)))
     if wrong:
         raise WorkflowError("; ".join(wrong))
     order = {node_id: index for index, node_id in enumerate(_app_view_order(document))}
     return tuple(sorted(found, key=lambda p: order.get(p.node_id, len(order))))
+
+
+def _broken(parameter: Parameter) -> Iterator[str]:
+    where = f"{parameter.title} (node {parameter.node_id})"
+    if not parameter.name:
+        yield f"{where} has no name"
+    elif not _NAME.fullmatch(parameter.name):
+        yield f"{where}: {parameter.name!r} is no name; take small letters, digits and _"
+    for limit in _LIMIT_WIDGETS & parameter.widgets.keys():
+        value: Any = parameter.widgets[limit]
+        if not _finite(_TYPES, value):
+            yield f"{where}: {limit} {value!r} is not a number"
+
+
+def _without_effect(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Parameters whose value nobody would see: better refused than taken and forgotten."""
+    for node in found:
+        if str(node.get("type")) not in WIDGETS:
+            continue
+        where = f"{title(node)} (node {node.get('id')})"
+        if node.get("mode") in (2, 4):
+            yield f"{where} is muted or bypassed, so it gives no value"
+        for slot in map(mapping, sequence(node.get("inputs"))):
+            if slot.get("name") == "value" and slot.get("link") is not None:
+                yield f"{where}: a link feeds its value, so a caller's would be lost"
 
 
 def schema(parameters: Sequence[Parameter], *, name: str, description: str = "") -> Schema:
@@ -153,9 +190,20 @@ def validate(parameters: Sequence[Parameter], given: Mapping[str, Any]) -> dict[
     problems: dict[str, Problem] = {}
     for problem in (p for error in ordered for p in _problems(error, by_name, given)):
         problems.setdefault(problem.parameter, problem)
+    for name, value in given.items():
+        if not _is_text(name, value):
+            problems.setdefault(name, Problem(ascii(name), "holds half a character: not UTF-8"))
     if problems:
         raise InvalidParameters(list(problems.values()))
     return {p.name: _resolve(p, given.get(p.name)) for p in parameters}
+
+
+def _is_text(*values: Any) -> bool:
+    try:
+        json.dumps(values, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def from_text(parameters: Sequence[Parameter], texts: Mapping[str, str]) -> dict[str, Any]:
@@ -179,10 +227,11 @@ def fill(
         return filled
     by_id = {str(node.get("id")): node for node in nodes(filled)}
     for parameter in parameters:
-        value, stored = values[parameter.name], by_id[parameter.node_id]["widgets_values"]
-        stored[0] = _stored(parameter, value)
+        stored = by_id[parameter.node_id]["widgets_values"]
+        names = ("value", "control_after_generate") if isinstance(stored, dict) else (0, 1)
+        stored[names[0]] = _stored(parameter, values[parameter.name])
         if parameter.kind == "seed":
-            stored[1] = "fixed"  # opened in the editor, the file renders this video again
+            stored[names[1]] = "fixed"  # opened in the editor, the file renders this video again
     return filled
 
 
@@ -230,8 +279,9 @@ def from_prompt(node_id: str, node: Mapping[str, Any]) -> Parameter | None:
 
 def _parameter(node: Mapping[str, Any]) -> Parameter:
     kind = str(node["type"])
-    stored = sequence(node.get("widgets_values"))
     names = WIDGETS[kind]
+    by_name = mapping(node.get("widgets_values"))
+    stored = [by_name.get(n) for n in names] if by_name else sequence(node.get("widgets_values"))
     if len(stored) < len(names):
         raise WorkflowError(
             f"{title(node)} (node {node.get('id')}) holds no values for {', '.join(names)}"
@@ -330,7 +380,7 @@ _LIMITS: Mapping[str, Callable[[Mapping[str, Any]], Schema]] = {
 
 def _choices(widgets: Mapping[str, Any]) -> tuple[str, ...]:
     lines = str(widgets.get("choices") or "").splitlines()
-    return tuple(line.strip() for line in lines if line.strip())
+    return tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
 
 
 def _within(value: float, limits: Mapping[str, Any]) -> bool:
@@ -338,7 +388,13 @@ def _within(value: float, limits: Mapping[str, Any]) -> bool:
 
 
 def _is_multiple(value: float, step: float) -> bool:
-    return math.isclose(value / step, round(value / step), abs_tol=1e-9)
+    if isinstance(value, int) and isinstance(step, int):
+        return value % step == 0
+    try:
+        # 0.1 + 0.2 is 0.30000000000000004, and people mean 0.3; the pack's nodes allow as much.
+        return abs(value / step - round(value / step)) <= 1e-6
+    except OverflowError:
+        return False
 
 
 def _resolve(parameter: Parameter, given: Any) -> Any:
@@ -367,7 +423,9 @@ def _typed(kind: str, text: str) -> Any:
 
 
 def _finite(_checker: TypeChecker, value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _on_step(_validator: Any, step: Mapping[str, float], value: Any, _schema: Any) -> Any:
@@ -469,7 +527,7 @@ def _wrong(parameter: Parameter, value: Any, keyword: str) -> str:
             hint = f"; did you mean {near[0]}?" if near else ""
             return f"{shown} is not one of {', '.join(parameter.choices)}{hint}"
         case "minimum" | "maximum":
-            return f"{shown} is not between {limits['minimum']:g} and {limits['maximum']:g}"
+            return f"{shown} is not between {_number(limits['minimum'])} and {_number(limits['maximum'])}"
         case "x-step":
             return _off_step(value, limits)
         case "minLength" if parameter.kind in MEDIA:
@@ -488,18 +546,24 @@ def _wrong(parameter: Parameter, value: Any, keyword: str) -> str:
 
 def _off_step(value: float, limits: Mapping[str, Any]) -> str:
     low, by = limits["x-step"]["from"], limits["x-step"]["by"]
-    below = low + math.floor((value - low) / by) * by
+    below = low + (value - low) // by * by
     near = [n for n in (below, below + by) if _within(n, limits)]
-    return f"{value:g} is not {_step_rule(limits)}; nearest {' or '.join(f'{n:g}' for n in near)}"
+    return (
+        f"{_number(value)} is not {_step_rule(limits)}; nearest {' or '.join(map(_number, near))}"
+    )
 
 
 def _step_rule(limits: Mapping[str, Any]) -> str:
     low, by = limits["x-step"]["from"], limits["x-step"]["by"]
     if "multipleOf" in limits:
-        return f"a multiple of {by:g}"
+        return f"a multiple of {_number(by)}"
     if isinstance(low, int) and isinstance(by, int):
         return f"{by}k+{low % by}"  # as the field writes it: 4k+1
-    return f"{low:g} plus a multiple of {by:g}"
+    return f"{_number(low)} plus a multiple of {_number(by)}"
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.12g}"
 
 
 def _keyframes(count: int) -> str:

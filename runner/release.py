@@ -15,6 +15,7 @@ from runner import workflow as workflows
 from runner.comparison import Comparison, compare
 from runner.contract import Bump, Change, Contract
 from runner.errors import InvalidParameters, RequestError, WorkflowError
+from runner.graph.soundness import require_sound
 from runner.shape import mapping, sequence
 from runner.workflow import Document, Version, info, linear_data, nodes
 
@@ -72,7 +73,7 @@ def plan(
     if not _NAME.fullmatch(name):
         raise ReleaseRefused(f"{name!r} is no name: small letters, digits and -, as in wan-t2v",
                              reason="bad_name")  # fmt: skip
-    require_sound(document)
+    require_releasable(document)
     wanted = None if version is None else _parsed(version)
     known = _known(name, folders)
     _require_free(name, wanted, known)
@@ -98,8 +99,9 @@ def next_version(version: Version, bump: Bump) -> Version:
     return major, minor, patch + 1
 
 
-def require_sound(document: Document) -> None:
+def require_releasable(document: Document) -> None:
     """Raises WorkflowError, with everything at once, if callers could not rely on the file."""
+    require_sound(document)
     found = contract.read(document)
     wrong = [*_broken_outputs(document, found), *_broken_parameters(found)]
     if wrong:

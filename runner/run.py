@@ -1,11 +1,13 @@
 """The path of a job, from request to result."""
 
 import contextlib
+import itertools
 import json
 import random
+import shutil
 import time
 import uuid
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any, Protocol
 from runner import inputs, models, outputs, progress
 from runner.comfy.client import ApiPrompt
 from runner.comfy.engine import Engine
-from runner.errors import Canceled, RunnerError, WorkflowError
+from runner.errors import Canceled, RunnerError, StorageError, WorkflowError
 from runner.graph import browser_only_inputs, to_api
 from runner.graph.prune import drop_decided, with_values
 from runner.job import Artifact, Outcome, OutputFile, Progress, Report, Result, Status
@@ -65,7 +67,7 @@ def run(
             files = outputs.collect(outcome, wanted, folders)
         with watch("store"):
             report(Progress(1.0, "storing"))
-            artifacts = _store(files, storage, ready.job.id)
+            artifacts = _store(files, storage, ready.job.id, engine.unstored)
     result = _result(asked, artifacts, watch.seconds, rehearsal=prepare is not None)
     _write_result(result, storage, engine.output)
     return result
@@ -90,7 +92,9 @@ def _render(
     engine: Engine,
     report: Report,
 ) -> Outcome:
-    prompt_id = ready.job.prompt_id()
+    # The same job once more on this engine is another attempt, with a history of its own.
+    attempts = map(ready.job.prompt_id, itertools.count(1))
+    prompt_id = next(i for i in attempts if not engine.comfy.knows(i))
     tracker = progress.tracker(prompt, definitions)
     try:
         for message in engine.comfy.run(prompt, prompt_id=prompt_id, workflow=ready.document):
@@ -102,18 +106,30 @@ def _render(
     return engine.comfy.outcome(prompt_id)
 
 
-def _store(files: tuple[OutputFile, ...], storage: Storage, job_id: str) -> tuple[Artifact, ...]:
-    stem = outputs.slug(job_id)
-    names = [file.name for file in files]
+def _store(
+    files: tuple[OutputFile, ...], storage: Storage, job_id: str, unstored: Path
+) -> tuple[Artifact, ...]:
+    names = outputs.file_names(files, outputs.stem(job_id))
     artifacts: list[Artifact] = []
-    for index, file in enumerate(files):
-        count = names[:index].count(file.name)  # a node may save several files
-        number = f"-{count + 1}" if count else ""
-        name = f"{stem}-{outputs.slug(file.name)}{number}{file.path.suffix}"
+    for index, (file, name) in enumerate(zip(files, names, strict=True)):
         size, digest = file.path.stat().st_size, sha256(file.path)
-        location = storage.put(file.path, name)
+        try:
+            location = storage.put(file.path, name)
+        except StorageError as error:
+            kept = _keep(files[index:], names[index:], unstored / outputs.stem(job_id))
+            raise StorageError(
+                f"{error.message}; the outputs are kept in {kept}", details={"kept": str(kept)}
+            ) from error
         artifacts.append(Artifact(file.name, location, size, digest, file.probe))
     return tuple(artifacts)
+
+
+def _keep(files: Sequence[OutputFile], names: Sequence[str], folder: Path) -> Path:
+    """Rendering again may cost an hour: what cannot be stored is put aside on this machine."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, name in zip(files, names, strict=True):
+        shutil.move(file.path, folder / name)
+    return folder
 
 
 def _result(
@@ -133,8 +149,8 @@ def _result(
 
 
 def _write_result(result: Result, storage: Storage, scratch: Path) -> None:
-    file = scratch / f"{outputs.slug(result.job_id)}.json"
-    file.write_text(json.dumps(result.to_dict(), indent=2, ensure_ascii=False) + "\n")
+    file = scratch / f"{outputs.stem(result.job_id)}.json"
+    file.write_text(json.dumps(result.to_dict(), indent=2, ensure_ascii=False) + "\n", "utf-8")
     storage.put(file, file.name)
 
 

@@ -59,7 +59,7 @@ def load(path: Path) -> Workflow:
 def parse(text: bytes, *, source: str) -> Document:
     """JSON text as a document. Pure. Raises WorkflowError."""
     try:
-        document: Any = json.loads(text)
+        document: Any = json.loads(text, parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         raise WorkflowError(f"{source} is not UTF-8 text: byte {error.start}") from error
     except json.JSONDecodeError as error:
@@ -68,6 +68,8 @@ def parse(text: bytes, *, source: str) -> Document:
         ) from error
     except RecursionError as error:
         raise WorkflowError(f"{source} is nested too deeply") from error
+    except ValueError as error:
+        raise WorkflowError(f"{source} is not JSON: {error}") from error
     if not isinstance(document, dict):
         raise WorkflowError(f"{source} is not a workflow: its JSON is not an object")
     return cast(Document, document)
@@ -135,6 +137,10 @@ def linear_data(document: Mapping[str, Any]) -> Mapping[str, Any]:
 def title(node: Mapping[str, Any]) -> str:
     """What the editor shows as the node's name. Pure."""
     return str(node.get("title") or node.get("type") or "?")
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _read(path: Path) -> bytes:

@@ -63,6 +63,8 @@ class Comfy:
         self.url = url.rstrip("/")
         self._alive = alive
         self._http = requests.Session()
+        self._http.trust_env = False  # ComfyUI is on this machine: no proxy of the environment's
+        self._canceled: set[str] = set()
         self._client_id = uuid.uuid4().hex
         self._socket: _Socket | None = None
 
@@ -113,8 +115,13 @@ class Comfy:
             raise _failure(entry)
         return Outcome(tuple(_saved(entry["outputs"])), tuple(_texts(entry["outputs"])))
 
+    def knows(self, prompt_id: str) -> bool:
+        """Whether the server has had a job of that id since it started."""
+        return self._status(prompt_id) is not None
+
     def cancel(self, prompt_id: str) -> None:
         """End a job, queued or running; nothing happens to one that has ended."""
+        self._canceled.add(prompt_id)
         self._post(f"/api/jobs/{prompt_id}/cancel", {})
 
     # --- one step of following ------------------------------------------------------------
@@ -129,6 +136,9 @@ class Comfy:
         except (websocket.WebSocketException, OSError):
             self._reconnect()
             return None
+        if not received:  # closed in good order
+            self._reconnect()
+            return None
         if not isinstance(received, str):
             return Message("preview", {})
         message = json.loads(received)
@@ -136,10 +146,16 @@ class Comfy:
 
     def _has_ended(self, prompt_id: str) -> bool:
         """Ask the server; raises EngineUnavailable if the job is gone without a trace."""
-        response = self._request("GET", f"/api/jobs/{prompt_id}")
-        if response.status_code == 404:
+        status = self._status(prompt_id)
+        if status is None and prompt_id in self._canceled:
+            raise Canceled("the job was canceled")  # in the queue: it leaves no trace
+        if status is None:
             raise EngineUnavailable("ComfyUI does not know the job any more; was it restarted?")
-        return response.json()["status"] not in ("pending", "in_progress")
+        return status not in ("pending", "in_progress")
+
+    def _status(self, prompt_id: str) -> str | None:
+        response = self._request("GET", f"/api/jobs/{prompt_id}")
+        return None if response.status_code == 404 else str(_json(response)["status"])
 
     def _listen(self) -> None:
         if self._socket is None:
@@ -158,7 +174,7 @@ class Comfy:
         def connect() -> _Socket:
             self._check_alive()
             connected = websocket.create_connection(
-                address, timeout=HTTP_TIMEOUT[0], enable_multithread=True
+                address, timeout=HTTP_TIMEOUT[0], enable_multithread=True, http_no_proxy=["*"]
             )
             connected.settimeout(QUIET)
             return connected
@@ -200,7 +216,7 @@ class Comfy:
         response = self._request("GET", path)
         if response.status_code != 200:
             raise EngineError(f"ComfyUI answered {response.status_code} to {path}")
-        return response.json()
+        return _json(response)
 
     def _post(self, path: str, body: Mapping[str, Any]) -> requests.Response:
         return self._request("POST", path, json=body)
@@ -230,12 +246,21 @@ def wait_until_ready(comfy: Comfy, *, deadline: float, poll: float = 0.2) -> Non
     while True:
         try:
             comfy.system_stats()
+            comfy._check_alive()  # pyright: ignore[reportPrivateUsage]  # not another's answer
             return
         except EngineUnavailable:
             comfy._check_alive()  # pyright: ignore[reportPrivateUsage]
             if time.monotonic() > end:
                 raise
         time.sleep(poll)
+
+
+def _json(response: requests.Response) -> dict[str, Any]:
+    try:
+        return response.json()
+    except requests.JSONDecodeError as error:
+        said = response.text[:200]
+        raise EngineError(f"ComfyUI answered {response.status_code}: {said}") from error
 
 
 def _reason(error: Exception) -> str:
@@ -277,7 +302,9 @@ def _failure(entry: Mapping[str, Any]) -> EngineError:
         "traceback": "".join(error.get("traceback") or [])[-4000:],
     }
     message = f"{node}: {exception.rsplit('.', 1)[-1]}: {str(error['exception_message']).strip()}"
-    kind = OutOfMemory if "OutOfMemory" in exception else ExecutionFailed
+    # As ComfyUI's own is_oom: some drivers report it as another kind of error.
+    full = "OutOfMemory" in exception or "out of memory" in str(error["exception_message"]).lower()
+    kind = OutOfMemory if full else ExecutionFailed
     return kind(message, details=details)
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -50,6 +51,7 @@ class Engine:
     temp: Path
     input: Path
     log: Path
+    unstored: Path  # where outputs are kept that could not be stored
     process: subprocess.Popen[bytes]
 
 
@@ -60,7 +62,12 @@ def running(options: EngineOptions) -> Generator[Engine]:
     Raises EngineUnavailable with the end of its log if it cannot start.
     """
     check_version(options.comfyui_dir)
-    work = Path(tempfile.mkdtemp(prefix="callsheet-"))
+    try:
+        work = Path(tempfile.mkdtemp(prefix="callsheet-"))
+        options.log_dir.mkdir(parents=True, exist_ok=True)
+        options.models.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EngineUnavailable(f"{error.filename} cannot be made: {error.strerror}") from error
     try:
         with _started(options, work) as engine:
             yield engine
@@ -92,8 +99,7 @@ def check_version(comfyui_dir: Path) -> str:
 
 @contextlib.contextmanager
 def _started(options: EngineOptions, work: Path) -> Generator[Engine]:
-    port = options.port or _free_port()
-    options.log_dir.mkdir(parents=True, exist_ok=True)
+    port = _free_port(options.port)
     log = options.log_dir / f"comfyui-{time.strftime('%Y%m%d-%H%M%S')}-{port}.log"
     with log.open("wb") as sink:
         process = subprocess.Popen(
@@ -110,7 +116,10 @@ def _started(options: EngineOptions, work: Path) -> Generator[Engine]:
     comfy = Comfy(url, alive=lambda: _death(process, log))
     try:
         wait_until_ready(comfy, deadline=READY_WITHIN)
-        yield Engine(comfy, url, work / "output", work / "temp", work / "input", log, process)
+        unstored = options.log_dir.parent / "unstored"
+        yield Engine(
+            comfy, url, work / "output", work / "temp", work / "input", log, unstored, process
+        )
     finally:
         comfy.__exit__()
         _stop(process)
@@ -119,7 +128,6 @@ def _started(options: EngineOptions, work: Path) -> Generator[Engine]:
 def _command(options: EngineOptions, work: Path, port: int) -> list[str]:
     for folder in ("input", "output", "temp", "user", "custom_nodes"):
         (work / folder).mkdir(exist_ok=True)
-    options.models.mkdir(parents=True, exist_ok=True)
     for pack in options.packs:
         (work / "custom_nodes" / pack.name).symlink_to(pack.resolve())
     configs = [_custom_node_paths(work, options.custom_nodes)] if options.custom_nodes else []
@@ -161,15 +169,28 @@ def _death(process: subprocess.Popen[bytes], log: Path) -> str | None:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
+    """The process and all that it has started: they are a session of their own."""
+    _signal(process, signal.SIGTERM)
     try:
         process.wait(STOP_WITHIN)
     except subprocess.TimeoutExpired:
-        process.kill()
+        _signal(process, signal.SIGKILL)
         process.wait()
 
 
-def _free_port() -> int:
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def _free_port(wanted: int) -> int:
+    """The wanted port if nobody has it, or any free one for 0. Raises EngineUnavailable."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError as error:
+            raise EngineUnavailable(
+                f"port {wanted} is taken; another one, or 0 for any, is given with --port"
+            ) from error
         return probe.getsockname()[1]

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import signal
 import sys
 import webbrowser
 from contextlib import AbstractContextManager, nullcontext
@@ -78,6 +79,7 @@ def run(
     job = Job(job_id or new_job_id(found.name, datetime.now()), workflow, given)
     ready = check_request(job, found)
     storage = open_storage(to)
+    storage.require_writable()
     prepare = setup.stand_ins(config) if rehearse else None
     access = Access(local=True, hosts=Allowed.of(config.allow_hosts))
     with console.progress_shown() as report, setup.started(config, rehearse=rehearse) as engine:
@@ -248,7 +250,8 @@ def doctor() -> None:
     found = list(workflows.released(config.workflows))
     rows.append((bool(found), "workflows", ", ".join(w.reference for w in found) or "none found"))
     rows += [_models(config, w) for w in found]
-    free = shutil.disk_usage(config.cache.anchor).free / 1e9
+    existing = next(p for p in (config.cache, *config.cache.parents) if p.is_dir())
+    free = shutil.disk_usage(existing).free / 1e9
     rows.append((free > 5, "free disk", f"{free:.0f} GB"))
     console.show_checks(rows)
     if any(good is False for good, _, _ in rows):
@@ -258,6 +261,8 @@ def doctor() -> None:
 def main() -> None:
     """The entry point: turns every RunnerError into a message and an exit code."""
     as_json = "--json" in sys.argv[1:]
+    for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: the job and ComfyUI end with us
+        signal.signal(number, signal.default_int_handler)
     try:
         code = app(standalone_mode=False)
     except RunnerError as error:

@@ -84,7 +84,7 @@ def show_result(result: Result) -> None:
         out.print(f"  [dim]{_described(artifact)}[/]", highlight=False)
     times = "  ".join(f"{stage} {seconds:.1f} s" for stage, seconds in result.timings.items())
     seed = f"  seed {result.seed}" if result.seed is not None else ""
-    out.print(f"  [dim]{result.workflow}{seed}  {times}[/]", highlight=False)
+    out.print(f"  [dim]{escape(result.workflow)}{seed}  {times}[/]", highlight=False)
     if result.rehearsal:
         out.print("  [dim]rehearsed on stand-in weights: graph, parameters, timing, sizes and sound "
                   "are real; the picture is not[/]", highlight=False)  # fmt: skip
@@ -110,7 +110,7 @@ def show_workflow(
     needed: tuple[Model, ...],
     packs: tuple[str, ...],
 ) -> None:
-    out.print(f"[bold]{workflow.reference}[/]  {escape(workflow.description)}\n")
+    out.print(f"[bold]{escape(workflow.reference)}[/]  {escape(workflow.description)}\n")
     table = Table("parameter", "type", "default", "limits", "what it is",
                   box=None, header_style="bold", padding=(0, 2))  # fmt: skip
     for parameter in parameters:
@@ -126,7 +126,9 @@ def show_workflow(
     if needed:
         out.print("\n[bold]models[/]")
         for model in needed:
-            out.print(f"  {model.directory}/{model.name}", highlight=False, soft_wrap=True)
+            out.print(
+                f"  {escape(f'{model.directory}/{model.name}')}", highlight=False, soft_wrap=True
+            )
     if packs:
         out.print(f"\n[bold]node packs[/]  {escape(', '.join(packs))}", highlight=False)
 
@@ -139,7 +141,9 @@ def show_findings(workflow: Workflow, findings: tuple[Finding, ...]) -> None:
         out.print(f"       [dim]→ {escape(finding.fix)}[/]", highlight=False, soft_wrap=True)
     errors = sum(finding.error for finding in findings)
     said = f"{errors} error{'s' * (errors != 1)}" if errors else "[green]fine[/]"
-    out.print(f"{workflow.reference}: {said}, {len(findings) - errors} warnings", highlight=False)
+    out.print(
+        f"{escape(workflow.reference)}: {said}, {len(findings) - errors} warnings", highlight=False
+    )
 
 
 def show_checks(rows: list[tuple[bool | None, str, str]]) -> None:

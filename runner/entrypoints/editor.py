@@ -10,7 +10,8 @@ from pathlib import Path
 from runner import workflow as workflows
 from runner.comfy import engine
 from runner.comfy.engine import Engine
-from runner.entrypoints import setup
+from runner.entrypoints import console, setup
+from runner.errors import WorkflowError
 from runner.graph import to_api
 from runner.outputs import slug
 from runner.settings import Settings
@@ -34,10 +35,16 @@ def running(
         options = dataclasses.replace(options, packs=[*options.packs, templates], port=port)
         with engine.running(options) as running_engine:
             if opened and rehearse:
-                definitions = running_engine.comfy.object_info()
-                setup.stand_ins(settings)(to_api(opened.document, definitions))
+                _make_stand_ins(settings, opened, running_engine)
             query = f"?template={name}&source={_TEMPLATES}" if name else ""
             yield running_engine, f"{running_engine.url}/{query}"
+
+
+def _make_stand_ins(settings: Settings, opened: Workflow, running: Engine) -> None:
+    try:
+        setup.stand_ins(settings)(to_api(opened.document, running.comfy.object_info()))
+    except WorkflowError as error:
+        console.show_error(error)  # what is wrong with the file is mended in the editor
 
 
 def _templates(

@@ -1,5 +1,6 @@
 """From settings to a running engine, as every entry point needs it."""
 
+import dataclasses
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,5 +61,6 @@ def started(settings: Settings, *, rehearse: bool) -> Generator[Engine]:
 @contextmanager
 def definitions(settings: Settings) -> Generator[dict[str, Any]]:
     """The node definitions of a ComfyUI started for them."""
-    with engine.running(engine_options(settings, rehearse=settings.cpu)) as running:
+    on_any_machine = dataclasses.replace(engine_options(settings, rehearse=False), cpu=True)
+    with engine.running(on_any_machine) as running:
         yield running.comfy.object_info()

@@ -89,7 +89,8 @@ def _constant(prompt: ApiPrompt, value: Any) -> Any:
               0) if not isinstance(given, list):  # fmt: skip
             return given
         case "CallsheetChoice", 1 if not isinstance(given, list):
-            choices = [c.strip() for c in str(inputs.get("choices")).splitlines() if c.strip()]
+            lines = (line.strip() for line in str(inputs.get("choices")).splitlines())
+            choices = list(dict.fromkeys(line for line in lines if line))
             return choices.index(given) if given in choices else None
         case (("CallsheetText" | "CallsheetInteger" | "CallsheetNumber"), slot) if slot:
             return _given(inputs)

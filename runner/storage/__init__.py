@@ -9,6 +9,10 @@ from runner.storage.local import LocalStorage
 
 
 class Storage(Protocol):
+    def require_writable(self) -> None:
+        """Raises StorageError if nothing can be stored there."""
+        ...
+
     def put(self, file: Path, name: str) -> str:
         """Store a file under a name, replacing what is there; returns its path or URL.
 

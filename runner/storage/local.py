@@ -1,6 +1,7 @@
 """Storage in a folder of this machine."""
 
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,14 +12,31 @@ from runner.errors import StorageError
 class LocalStorage:
     folder: Path
 
+    def require_writable(self) -> None:
+        """Raises StorageError if nothing can be stored here: better known before the render."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass
+        except OSError as error:
+            raise StorageError(f"{self.folder} cannot be written: {error.strerror}") from error
+
     def put(self, file: Path, name: str) -> str:
         """Move the file: renamed within a file system, streamed to another. Never half a file."""
         target = self.folder.resolve() / name
+        part = target.with_name(f".{target.name}.part")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            part = target.with_name(f".{target.name}.part")
-            shutil.move(file, part)
+            shutil.copy(file, part) if _other_device(file, target.parent) else file.rename(part)
             part.replace(target)
         except OSError as error:
+            if part.exists() and not file.exists():
+                part.rename(file)
+            part.unlink(missing_ok=True)
             raise StorageError(f"{target} cannot be written: {error.strerror}") from error
+        file.unlink(missing_ok=True)
         return str(target)
+
+
+def _other_device(file: Path, folder: Path) -> bool:
+    return file.stat().st_dev != folder.stat().st_dev
