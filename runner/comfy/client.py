@@ -49,7 +49,7 @@ class Message:
 
 class _Socket(Protocol):
     def recv(self) -> str | bytes: ...
-    def close(self) -> None: ...
+    def shutdown(self) -> None: ...
 
 
 class Comfy:
@@ -187,7 +187,7 @@ class Comfy:
     def _hang_up(self) -> None:
         if self._socket is not None:
             with contextlib.suppress(websocket.WebSocketException, OSError):
-                self._socket.close()
+                self._socket.shutdown()  # close() leaks the socket when its farewell fails
             self._socket = None
 
     # --- HTTP -----------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from runner.settings import Settings
 from runner.storage.local import LocalStorage
 from runner.workflow import Workflow
 
-from rendering import SMALL, Render
+from rendering import SMALL, Render, tree
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +31,13 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def engine(settings: Settings) -> Iterator[Engine]:
+def comfyui_before(settings: Settings) -> dict[Path, tuple[int, int]]:
+    """ComfyUI's tree as it was before the engine started."""
+    return tree(settings.comfyui_dir)
+
+
+@pytest.fixture(scope="session")
+def engine(settings: Settings, comfyui_before: object) -> Iterator[Engine]:
     with engines.running(setup.engine_options(settings, rehearse=True)) as running:
         yield running
 

@@ -1,6 +1,7 @@
 """Small renders for tests, and how two of them differ."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import av
 import numpy as np
@@ -10,6 +11,12 @@ from runner.job import Result
 SMALL = {"prompt": "a red kite over a blue sea", "width": 128, "height": 96, "num_frames": 17,
          "steps": 4, "seed": 1}  # fmt: skip
 Render = Callable[..., Result]  # a workflow, if not wan-t2v, and parameters by name
+
+
+def tree(folder: Path) -> dict[Path, tuple[int, int]]:
+    """Every file below a folder with its time of change (ns) and size (bytes)."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path: (stat.st_mtime_ns, stat.st_size) for path in files if (stat := path.stat())}
 
 
 def pictures(result: Result) -> np.ndarray:

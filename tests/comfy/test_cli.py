@@ -55,7 +55,7 @@ def test_bad_parameters_are_all_named_before_anything_starts(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["run", "wan-t3v"], 2, "there is wan-t2v@1.0.0"),
+        (["run", "wan-t3v"], 2, "wan-t2v@1.0.0"),
         (["run", "nosuch.json"], 2, "there is no file nosuch.json"),
         (["run", "wan-t2v", "-p", "prompt"], 2, "write it as name=value"),
         (["run", "wan-t2v", "--params", "nosuch.json"], 2, "nosuch.json cannot be read"),
@@ -95,16 +95,34 @@ def test_convert_writes_what_prompt_takes(tmp_path: Path) -> None:
     assert {n["class_type"] for n in prompt.values()} >= {"KSamplerAdvanced", "SaveVideo"}
 
 
-def test_ctrl_c_cancels_and_exits_130(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_cancels_the_job_and_leaves_nothing(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     command = [sys.executable, "-m", "runner.entrypoints.cli", *RUN[:3], "-p", "prompt=x", "-p",
-               "width=640", "-p", "height=480", "-p", "steps=100", "--to", str(tmp_path)]  # fmt: skip
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+               "width=640", "-p", "height=480", "-p", "steps=100", "--to", str(tmp_path / "out")]  # fmt: skip
+    places = {"CALLSHEET_HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env={**os.environ, **places}
+    ) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if "Sample, high noise" in line:
                 break
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "canceled" in said
-    assert list(tmp_path.iterdir()) == []
+    assert list((tmp_path / "out").iterdir()) == []
+    (log,) = (tmp_path / "home" / "logs").iterdir()
+    assert "interrupt" in log.read_text().lower()
+    running = [p for p in Path("/proc").glob("[0-9]*/cmdline") if str(tmp_path) in _read(p)]
+    assert running == []
+    assert list(tmp_path.glob("callsheet-*")) == []
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(errors="replace")
+    except OSError:  # the process has ended meanwhile
+        return ""

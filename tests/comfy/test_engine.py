@@ -1,6 +1,7 @@
 """The engine: starts, says why it cannot, leaves ComfyUI's tree alone; jobs can be canceled."""
 
 import dataclasses
+import socket
 import threading
 import time
 import uuid
@@ -21,16 +22,14 @@ from runner.settings import Settings
 from runner.storage.local import LocalStorage
 from runner.workflow import Workflow
 
-from rendering import SMALL, Render
+from rendering import SMALL, Render, tree
 
 
 def test_nothing_is_written_into_comfyuis_tree(
-    engine: Engine, settings: Settings, render: Render
+    comfyui_before: dict[Path, tuple[int, int]], settings: Settings, render: Render
 ) -> None:
     render()
-    started = engine.log.stat().st_ctime - 600
-    fresh = [p for p in settings.comfyui_dir.rglob("*") if p.stat().st_ctime > started]
-    assert [p for p in fresh if p.name == "__pycache__" or p.is_file()] == []
+    assert tree(settings.comfyui_dir) == comfyui_before
 
 
 def test_no_comfyui_says_what_to_do(settings: Settings, tmp_path: Path) -> None:
@@ -110,3 +109,16 @@ def test_jobs_on_one_engine_do_not_see_each_others_files(render: Render) -> None
     assert Path(first.artifacts[0].location).is_file()
     assert Path(second.artifacts[0].location).is_file()
     assert first.artifacts[0].location != second.artifacts[0].location
+
+
+def test_a_taken_port_is_said_so(settings: Settings) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        options = dataclasses.replace(setup.engine_options(settings, rehearse=True), port=port)
+        with (
+            pytest.raises(EngineUnavailable, match=f"port {port} is taken"),
+            engines.running(options),
+        ):
+            pass

@@ -594,10 +594,11 @@ def test_what_cannot_be_is_refused_before_rendering(
     assert not (tmp_path / "out").exists()
 
 
-def test_fps_is_24_25_or_30(settings: Settings, media: Path) -> None:
+@pytest.mark.parametrize("fps", [23, 31])
+def test_fps_is_24_to_30(settings: Settings, media: Path, fps: int) -> None:
     found = workflows.find(AUDIO, settings.workflows)
-    with pytest.raises(InvalidParameters, match="fps: 27"):
-        check(Job("fps", AUDIO, request(media, AUDIO, fps=27)), found)
+    with pytest.raises(InvalidParameters, match=f"fps: {fps} is not between 24 and 30"):
+        check(Job("fps", AUDIO, request(media, AUDIO, fps=fps)), found)
 
 
 def test_more_keyframes_than_fit_are_refused(film: Film) -> None:

@@ -50,6 +50,12 @@ class FakeComfy:
             assert transport is not None
             transport.abort()
 
+    async def close(self) -> None:
+        """Close every connection in good order, as a server that shuts down does."""
+        sockets, self.sockets = self.sockets, []
+        for socket in sockets:
+            await socket.close()
+
     def end(self, prompt_id: str, *, error: tuple[str, dict[str, Any]] | None = None) -> None:
         self.history[prompt_id] = {
             "prompt": [0, prompt_id, {"7": {"_meta": {"title": "Sample"}}}],

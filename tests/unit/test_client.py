@@ -85,6 +85,28 @@ def test_a_job_that_ends_while_the_connection_is_down_ends_here_too() -> None:
     assert follow(FakeComfy(script))[1]
 
 
+def test_a_connection_closed_in_good_order_is_taken_up_again() -> None:
+    async def script(fake: FakeComfy, prompt_id: str) -> None:
+        await fake.close()
+        fake.end(prompt_id)
+
+    assert follow(FakeComfy(script))[1]
+
+
+def test_a_job_canceled_in_the_queue_is_canceled() -> None:
+    async def script(fake: FakeComfy, prompt_id: str) -> None:
+        await fake.send("status")
+
+    fake = FakeComfy(script)
+    with fake as url, Comfy(url) as comfy:
+        messages = comfy.run(PROMPT, prompt_id=ID, workflow={})
+        next(messages)
+        comfy.cancel(ID)
+        fake.known.clear()  # ComfyUI takes it out of the queue without a trace
+        with pytest.raises(Canceled):
+            list(messages)
+
+
 def test_a_silent_websocket_does_not_hang() -> None:
     async def script(fake: FakeComfy, prompt_id: str) -> None:
         fake.end(prompt_id)  # and no message ever
