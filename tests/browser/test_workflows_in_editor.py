@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from runner import parameters
 from runner import settings as runner_settings
@@ -20,7 +21,6 @@ RELEASED = [
 ]
 EVERY = pytest.mark.parametrize("found", RELEASED, ids=lambda found: found.reference)
 NODE_TITLE = 30  # pixels, above a node's position
-FORM = "[data-testid='linear-widgets']"
 
 
 def test_there_are_workflows() -> None:
@@ -36,6 +36,21 @@ def test_it_opens_without_an_error_or_a_missing_node(editor: Editor, found: Work
     assert len(types) == len(found.document["nodes"])
     assert not [t for t, title in types if not title]
     assert editor.page.get_by_text("missing node", exact=False).count() == 0
+    assert editor.complaints == []
+
+
+@EVERY
+def test_app_view_shows_every_parameter(editor: Editor, found: Workflow) -> None:
+    editor.load(found.document)
+    toggle = "() => app.extensionManager.command.execute('Comfy.ToggleLinear')"
+    editor.page.evaluate(toggle)
+    try:
+        for parameter in parameters.read(found.document):
+            label = editor.page.get_by_text(parameter.title, exact=True).filter(visible=True)
+            expect(label.first).to_be_visible()
+    finally:
+        editor.page.evaluate(toggle)
+        editor.page.wait_for_timeout(300)
     assert editor.complaints == []
 
 

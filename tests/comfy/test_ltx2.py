@@ -190,6 +190,7 @@ class Sampled:
     given: np.ndarray
     pictures: list[np.ndarray]
     sounds: list[np.ndarray]
+    decoded: np.ndarray  # what the video is decoded from
 
 
 Latents = Callable[..., Sampled]  # a mode and parameters by name
@@ -213,6 +214,8 @@ def latents(engine: Engine, settings: Settings, media: Path) -> Latents:
                 prompt, "LTXVEmptyLatentAudio"
             )
             slots = [(given[0], 0), *((stage, slot) for slot in (0, 1) for stage in stages)]
+            (decoder,) = by_class(prompt, "VAEDecodeTiled")
+            slots.append(tuple(prompt[decoder]["inputs"]["samples"]))
             for number, (node_id, slot) in enumerate(slots):
                 prompt[f"save{number}"] = {
                     "class_type": "SaveLatent",
@@ -222,9 +225,9 @@ def latents(engine: Engine, settings: Settings, media: Path) -> Latents:
             for _ in engine.comfy.run(prompt, prompt_id=str(uuid.uuid4()), workflow={}):
                 pass
         files = sorted((engine.output / job).glob("*.latent"))
-        first, *rest = (load_file(file)["latent_tensor"].astype(np.float32) for file in files)
+        first, *rest, last = (load_file(file)["latent_tensor"].astype(np.float32) for file in files)
         assert len(rest) == 2 * len(stages)
-        return Sampled(first, rest[: len(stages)], rest[len(stages) :])
+        return Sampled(first, rest[: len(stages)], rest[len(stages) :], last)
 
     return sampled
 
@@ -351,6 +354,14 @@ def test_keyframes_are_seen_at_their_times(film: Film, mode: str, preset: str) -
     for frame, colour in ((0, RED), (22, GREEN), (-1, BLUE)):
         assert far(seen(result, frame), colour) < 60, frame
         assert nearest(frames[frame]) == colour
+
+
+@pytest.mark.parametrize("mode", KEYED)
+@pytest.mark.parametrize("preset", ["fast", "balanced"])
+def test_guides_are_taken_off_before_decoding(latents: Latents, mode: str, preset: str) -> None:
+    found = latents(mode, quality_preset=preset)
+    assert {latent.shape[2] for latent in found.pictures} == {7 + 3}  # 49 frames, three guides
+    assert found.decoded.shape[2] == 7
 
 
 def test_keyframes_without_positions_are_spread_evenly(film: Film) -> None:
