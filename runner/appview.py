@@ -10,6 +10,7 @@ from runner.parameters import SEED_MAX, Parameter
 from runner.shape import mapping, sequence
 from runner.workflow import Document, linear_data
 
+_MEDIA = {"image_upload": "image", "audio_upload": "audio", "video_upload": "video"}
 _KINDS = {"INT": "integer", "FLOAT": "number", "STRING": "text", "BOOLEAN": "boolean"}
 _GRAPH_ID = re.compile(r"[0-9a-f-]{36}:")
 
@@ -101,8 +102,11 @@ def _parameter(setting: Setting, name: str, label: str) -> Parameter:
 
 
 def _kind(setting: Setting, spec: Spec | None) -> str:
-    if spec is None or spec.uploads:
-        return "text"  # a file's name, or nobody knows what
+    if spec is None:
+        return "text"  # nobody knows what
+    if spec.uploads:
+        flags = (kind for flag, kind in _MEDIA.items() if spec.options.get(flag))
+        return next(flags, "text")  # of another file, its name
     if setting.draws:
         return "seed"
     if spec.type == "COMFY_DYNAMICCOMBO_V3" or spec.offered is not None:

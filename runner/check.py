@@ -205,7 +205,9 @@ def _limits(
                           f"{title}.{spec.name} takes {_some([str(o) for o in spec.offered])}")  # fmt: skip
     if parameter.kind not in ("integer", "number"):
         return
-    low, high = parameter.limits["minimum"], parameter.limits["maximum"]
+    limits = parameter.limits
+    allowed = limits.get("enum") or [limits["minimum"], limits["maximum"]]
+    low, high = min(allowed), max(allowed)
     if not (spec.within(low) and spec.within(high)):
         yield Finding("limits", parameter.title, parameter.node_id,
                       f"allows {low:g} to {high:g}, but {title}.{spec.name} takes {spec.range_text}",

@@ -207,6 +207,8 @@ def _limit_changes(was: Parameter, now: Parameter) -> Iterator[Change]:
     old, new = was.limits, now.limits
     if "enum" in old or "enum" in new:
         yield from _choice_change(was, now)
+        if was.kind == "integer":
+            return  # a list of numbers stands in place of a range
     for keyword in dict.fromkeys([*old, *new]):
         before, after = old.get(keyword), new.get(keyword)
         if keyword not in _TOLD_ELSEWHERE and not same(before, after):
@@ -222,11 +224,25 @@ def _limit_changes(was: Parameter, now: Parameter) -> Iterator[Change]:
 def _choice_change(was: Parameter, now: Parameter) -> Iterator[Change]:
     if was.choices == now.choices:
         return
-    gone = [choice for choice in was.choices if choice not in now.choices]
+    if not was.choices:
+        yield Change("changed", "parameter", now.name, Bump.MAJOR, "choices", [],
+                     list(now.choices), "other numbers are refused")  # fmt: skip
+        return
+    gone = [choice for choice in was.choices if not _offers(now, choice)]
     level = Bump.PATCH if {*was.choices} == {*now.choices} else Bump.MINOR
     note = f"requests that give {' or '.join(gone)} are refused" if gone else ""
     yield Change("changed", "parameter", now.name, Bump.MAJOR if gone else level, "choices",
                  list(was.choices), list(now.choices), note)  # fmt: skip
+
+
+def _offers(parameter: Parameter, choice: str) -> bool:
+    limits = parameter.limits
+    if parameter.kind != "integer" or "enum" in limits:
+        return choice in parameter.choices
+    start, by = _step(limits)
+    return limits["minimum"] <= int(choice) <= limits["maximum"] and _is_multiple(
+        int(choice) - start, by
+    )
 
 
 def _bound_change(name: str, keyword: str, before: Any, after: Any) -> Change:

@@ -25,7 +25,7 @@ Schema: TypeAlias = dict[str, Any]
 _COMMON = ("name", "description", "required")
 WIDGETS: Mapping[str, tuple[str, ...]] = {
     "CallsheetText": ("value", *_COMMON, "min_length", "max_length"),
-    "CallsheetInteger": ("value", *_COMMON, "min", "max", "step"),
+    "CallsheetInteger": ("value", *_COMMON, "min", "max", "step", "choices"),
     "CallsheetNumber": ("value", *_COMMON, "min", "max", "step"),
     "CallsheetBoolean": ("value", *_COMMON),
     "CallsheetChoice": ("value", *_COMMON, "choices"),
@@ -34,15 +34,52 @@ WIDGETS: Mapping[str, tuple[str, ...]] = {
     "CallsheetAudio": ("value", *_COMMON, "max_duration"),
     "CallsheetVideo": ("value", *_COMMON),
     "CallsheetKeyframes": ("value", *_COMMON, "min_rows", "max_rows"),
+    "CallsheetSpeakers": ("value", *_COMMON, "min_rows", "max_rows", "max_duration"),
 }
+# The last widgets that files and prompts may lack, and what they are then.
+_OPTIONAL: Mapping[str, Mapping[str, Any]] = {"CallsheetInteger": {"choices": ""}}
 MEDIA = ("image", "audio", "video")
-# A keyframe's keys: what callers write, and what the rows of the parameter node call it.
-KEYFRAME_KEYS: Mapping[str, str] = {
-    "image_url": "image",
-    "frame_position": "position",
-    "strength": "strength",
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a key of a row holds."""
+
+    column: str  # what the rows of the parameter node call it
+    media: str = ""  # the kind of file that it names
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class RowKind:
+    """A list of rows: one of them in words, and its cells by the keys that callers write."""
+
+    noun: str
+    cells: Mapping[str, Cell]
+    why_most: str = ""  # why there can be no more of them
+
+
+ROWS: Mapping[str, RowKind] = {
+    "keyframes": RowKind(
+        "keyframe",
+        {
+            "image_url": Cell("image", media="image", required=True),
+            "frame_position": Cell("position"),
+            "strength": Cell("strength"),
+        },
+    ),
+    "speakers": RowKind(
+        "speaker",
+        {
+            "audio_url": Cell("audio", media="audio", required=True),
+            "bbox": Cell("bbox"),
+            "mask_url": Cell("mask", media="image"),
+        },
+        why_most="the weights tell two people apart, no more",
+    ),
 }
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+_WHOLE = re.compile(r"-?[0-9]{1,15}")
 _LIMIT_WIDGETS = {
     "min",
     "max",
@@ -61,7 +98,7 @@ class Parameter:
     """A knob of a workflow, as its node declares it."""
 
     name: str
-    kind: str  # text, integer, number, boolean, choice, seed, image, audio, video or keyframes
+    kind: str  # text, integer, number, boolean, choice, seed, one of MEDIA or of ROWS
     node_id: str
     title: str
     description: str
@@ -77,7 +114,7 @@ class Parameter:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        return _choices(self.widgets)
+        return _whole_choices(self.widgets) if self.kind == "integer" else _choices(self.widgets)
 
     @property
     def optional(self) -> bool:
@@ -91,10 +128,10 @@ class Parameter:
             return self.value == ""
         if self.kind in MEDIA:
             return not self.value
-        if self.kind == "keyframes":
-            return _rows(self.value) == []
+        if self.kind in ROWS:
+            return _rows(self.value, ROWS[self.kind]) == []
         return (
-            self.kind in ("integer", "number") and self.value == 0 and not _within(0, self.limits)
+            self.kind in ("integer", "number") and self.value == 0 and not _allows(self.limits, 0)
         )
 
     @property
@@ -102,7 +139,7 @@ class Parameter:
         """What the workflow runs with when the caller says nothing; None if nobody knows before."""
         if self.optional or self.draws:
             return None
-        return _rows(self.value) if self.kind == "keyframes" else self.value
+        return _rows(self.value, ROWS[self.kind]) if self.kind in ROWS else self.value
 
     @property
     def draws(self) -> bool:
@@ -115,7 +152,8 @@ class Parameter:
         if self.required:
             return {**schema, "examples": [self.value]} if self.value not in ("", None) else schema
         if self.default is None:
-            return {**schema, "type": [schema["type"], "null"]}
+            enum = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
+            return {**schema, "type": [schema["type"], "null"], **enum}
         return {**schema, "default": self.default}
 
 
@@ -150,6 +188,10 @@ def _broken(parameter: Parameter) -> Iterator[str]:
         value: Any = parameter.widgets[limit]
         if not _finite(_TYPES, value):
             yield f"{where}: {limit} {value!r} is not a number"
+    if parameter.kind == "integer":
+        for choice in parameter.choices:
+            if not _WHOLE.fullmatch(choice):
+                yield f"{where}: its choice {choice!r} is no whole number; write 24, 25, 30"
 
 
 def _without_effect(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -238,20 +280,20 @@ def fill(
 def _stored(parameter: Parameter, value: Any) -> Any:
     """What the node holds: "not given" is an empty text, a 0 or no rows.
 
-    A file's name and the text of rows are taken as they are; a list of keyframes becomes such a text.
+    A file's name and the text of rows are taken as they are; a list of rows becomes such a text.
     """
-    if parameter.kind == "keyframes":
-        return (
-            value if isinstance(value, str) else json.dumps([_node_row(row) for row in value or ()])
-        )
+    if parameter.kind in ROWS:
+        if isinstance(value, str):
+            return value
+        return json.dumps([_node_row(row, ROWS[parameter.kind]) for row in value or ()])
     return ("" if parameter.kind in ("text", *MEDIA) else 0) if value is None else value
 
 
-def _node_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {KEYFRAME_KEYS.get(key, key): value for key, value in row.items()}
+def _node_row(row: Mapping[str, Any], kind: RowKind) -> dict[str, Any]:
+    return {kind.cells[key].column if key in kind.cells else key: row[key] for key in row}
 
 
-def _rows(text: Any) -> Any:
+def _rows(text: Any, kind: RowKind) -> Any:
     """The rows that a parameter node holds, by the callers' keys; what is no list of rows as it is."""
     try:
         rows: object = json.loads(text or "[]")
@@ -259,7 +301,7 @@ def _rows(text: Any) -> Any:
         return text
     if not isinstance(rows, list):
         return text
-    ours = {theirs: key for key, theirs in KEYFRAME_KEYS.items()}
+    ours = {cell.column: key for key, cell in kind.cells.items()}
     return [
         # An empty cell of the list editor is no value.
         {ours.get(key, key): cell for key, cell in mapping(row).items() if cell not in (None, "")}
@@ -272,21 +314,25 @@ def from_prompt(node_id: str, node: Mapping[str, Any]) -> Parameter | None:
     kind, inputs = str(node.get("class_type")), mapping(node.get("inputs"))
     if kind not in WIDGETS:
         return None
-    widgets = {name: inputs.get(name) for name in WIDGETS[kind]}
+    optional = _OPTIONAL.get(kind, {})
+    widgets = {name: inputs.get(name, optional.get(name)) for name in WIDGETS[kind]}
     shown = mapping(node.get("_meta")).get("title")
     return _from_widgets(kind, widgets, node_id=node_id, shown=str(shown or kind))
 
 
 def _parameter(node: Mapping[str, Any]) -> Parameter:
     kind = str(node["type"])
-    names = WIDGETS[kind]
+    names, optional = WIDGETS[kind], _OPTIONAL.get(kind, {})
     by_name = mapping(node.get("widgets_values"))
-    stored = [by_name.get(n) for n in names] if by_name else sequence(node.get("widgets_values"))
-    if len(stored) < len(names):
+    values = sequence(node.get("widgets_values"))
+    if by_name:
+        widgets = {name: by_name.get(name, optional.get(name)) for name in names}
+    else:
+        widgets = {**optional, **dict(zip(names, values, strict=False))}
+    if missing := [name for name in names if name not in widgets]:
         raise WorkflowError(
-            f"{title(node)} (node {node.get('id')}) holds no values for {', '.join(names)}"
+            f"{title(node)} (node {node.get('id')}) holds no values for {', '.join(missing)}"
         )
-    widgets = dict(zip(names, stored, strict=False))
     return _from_widgets(kind, widgets, node_id=str(node.get("id")), shown=title(node))
 
 
@@ -320,6 +366,9 @@ def _text_limits(widgets: Mapping[str, Any]) -> Schema:
 
 
 def _integer_limits(widgets: Mapping[str, Any]) -> Schema:
+    choices = _whole_choices(widgets)  # they stand in place of min, max and step
+    if choices:
+        return {"type": "integer", "enum": list(dict.fromkeys(map(int, choices)))}
     return {"type": "integer", **_range(widgets)}
 
 
@@ -350,14 +399,42 @@ def _media_limits(widgets: Mapping[str, Any], kind: str) -> Schema:
 
 def _keyframes_limits(widgets: Mapping[str, Any]) -> Schema:
     share = {"type": "number", "minimum": 0, "maximum": 1}
+    cells: Schema = {
+        "image_url": _media_limits({}, "image"),
+        "frame_position": {"anyOf": [{"enum": ["first", "last"]}, share]},
+        "strength": share,
+    }
+    return _list_limits(widgets, "keyframes", cells)
+
+
+def _speakers_limits(widgets: Mapping[str, Any]) -> Schema:
+    number = {"type": "number", "minimum": 0}
+    cells: Schema = {
+        "audio_url": _media_limits(widgets, "audio"),
+        "bbox": {
+            "type": ["array", "null"],
+            "items": number,
+            "minItems": 4,
+            "maxItems": 4,
+            "description": "Where the speaker is seen: x, y of the upper left corner, width and "
+            "height, in pixels of the picture, or as shares of it where none is above 1. "
+            "Without it: of two speakers, the first on the left half and the second on the right.",
+        },
+        "mask_url": {
+            **_media_limits({}, "image"),
+            "type": ["string", "null"],
+            "description": "A picture that is white where the speaker is seen; "
+            "it takes precedence over bbox.",
+        },
+    }
+    return _list_limits(widgets, "speakers", cells)
+
+
+def _list_limits(widgets: Mapping[str, Any], kind: str, cells: Schema) -> Schema:
     row = {
         "type": "object",
-        "properties": {
-            "image_url": _media_limits({}, "image"),
-            "frame_position": {"anyOf": [{"enum": ["first", "last"]}, share]},
-            "strength": share,
-        },
-        "required": ["image_url"],
+        "properties": cells,
+        "required": [key for key, cell in ROWS[kind].cells.items() if cell.required],
         "additionalProperties": False,
     }
     least, most = widgets["min_rows"], widgets["max_rows"]
@@ -375,6 +452,7 @@ _LIMITS: Mapping[str, Callable[[Mapping[str, Any]], Schema]] = {
     "audio": lambda widgets: _media_limits(widgets, "audio"),
     "video": lambda widgets: _media_limits(widgets, "video"),
     "keyframes": _keyframes_limits,
+    "speakers": _speakers_limits,
 }
 
 
@@ -383,8 +461,19 @@ def _choices(widgets: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
 
 
+def _whole_choices(widgets: Mapping[str, Any]) -> tuple[str, ...]:
+    """`24, 25, 30`, or one per line."""
+    parts = re.split(r"[\s,]+", str(widgets.get("choices") or ""))
+    return tuple(dict.fromkeys(part for part in parts if part))
+
+
 def _within(value: float, limits: Mapping[str, Any]) -> bool:
     return limits["minimum"] <= value <= limits["maximum"]
+
+
+def _allows(limits: Mapping[str, Any], value: float) -> bool:
+    """Whether a number could be meant as a value, its step aside."""
+    return value in limits["enum"] if "enum" in limits else _within(value, limits)
 
 
 def _is_multiple(value: float, step: float) -> bool:
@@ -411,7 +500,7 @@ def _typed(kind: str, text: str) -> Any:
         "integer": int,
         "seed": int,
         "number": float,
-        "keyframes": json.loads,
+        **dict.fromkeys(ROWS, json.loads),
     }
     try:
         return reads[kind](text) if kind in reads else text
@@ -447,7 +536,7 @@ def _problems(
 ) -> list[Problem]:
     path = list(error.absolute_path)
     if len(path) > 1:
-        return _row_problems(error, path)
+        return _row_problems(error, path, ROWS[parameters[str(path[0])].kind], given)
     if path:
         name = str(path[0])
         return [Problem(name, _wrong(parameters[name], given[name], str(error.validator)))]
@@ -462,28 +551,32 @@ def _problems(
     return [_unknown(name, parameters) for name in given if name not in parameters]
 
 
-def _row_problems(error: ValidationError, path: Sequence[str | int]) -> list[Problem]:
+def _row_problems(
+    error: ValidationError, path: Sequence[str | int], kind: RowKind, given: Mapping[str, Any]
+) -> list[Problem]:
     """Of one row of a list: `keyframes[1].frame_position: 1.5 is not between 0 and 1`."""
     row, value = f"{path[0]}[{path[1]}]", cast(Any, error.instance)
     if len(path) > 2:
         key = str(path[2])
-        return [Problem(f"{row}.{key}", _wrong_cell(key, value, str(error.validator)))]
+        cell = given[str(path[0])][path[1]][key]  # an error may lie deeper, in a number of it
+        return [Problem(f"{row}.{key}", _wrong_cell(key, kind, cell, str(error.validator)))]
     if error.validator == "required":
-        return [Problem(f"{row}.image_url", "is required")]
+        absent = [key for key, cell in kind.cells.items() if cell.required and key not in value]
+        return [Problem(f"{row}.{key}", "is required") for key in absent]
     if error.validator == "additionalProperties":
-        unknown = [key for key in mapping(value) if key not in KEYFRAME_KEYS]
-        return [Problem(f"{row}.{key}", f"is no key of a keyframe; {_near(key, KEYFRAME_KEYS)}")
+        unknown = [key for key in mapping(value) if key not in kind.cells]
+        return [Problem(f"{row}.{key}", f"is no key of a {kind.noun}; {_near(key, kind.cells)}")
                 for key in unknown]  # fmt: skip
-    return [Problem(row, f"{_short(value)} is not an object with {', '.join(KEYFRAME_KEYS)}")]
+    return [Problem(row, f"{_short(value)} is not an object with {', '.join(kind.cells)}")]
 
 
-def _wrong_cell(key: str, value: Any, keyword: str) -> str:
+def _wrong_cell(key: str, kind: RowKind, value: Any, keyword: str) -> str:
     shown = _short(value)
+    if media := kind.cells[key].media:
+        return _EMPTY if keyword == "minLength" else f"{shown} is not {_TYPE_NAMES[media]}"
     match key, keyword:
-        case "image_url", "minLength":
-            return _EMPTY
-        case "image_url", _:
-            return f"{shown} is not {_TYPE_NAMES['image']}"
+        case "bbox", _:
+            return f"{shown} is not x, y, width, height: four numbers of 0 or more"
         case "frame_position", _ if not _finite(_TYPES, value):
             return f"{shown} is not first, last or a number between 0 and 1"
         case _, "type":
@@ -513,6 +606,7 @@ _TYPE_NAMES = {
     "audio": "the URL of a sound",
     "video": "the URL of a video",
     "keyframes": "a list of keyframes",
+    "speakers": "a list of speakers",
 }
 
 
@@ -522,6 +616,8 @@ def _wrong(parameter: Parameter, value: Any, keyword: str) -> str:
     match keyword:
         case "type" if parameter.kind != "choice":
             return f"{shown} is not {_TYPE_NAMES[parameter.kind]}"
+        case "enum" if parameter.kind == "integer" and _finite(_TYPES, value):
+            return _no_choice(value, limits["enum"])
         case "type" | "enum":
             near = difflib.get_close_matches(str(value), parameter.choices, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
@@ -533,15 +629,24 @@ def _wrong(parameter: Parameter, value: Any, keyword: str) -> str:
         case "minLength" if parameter.kind in MEDIA:
             return _EMPTY
         case "minItems":
-            return f"{_keyframes(len(value))}; at least {limits['minItems']}"
+            return f"{_counted(value, parameter)}; at least {limits['minItems']}"
         case "maxItems":
-            return f"{_keyframes(len(value))}; at most {limits['maxItems']}"
+            why = ROWS[parameter.kind].why_most
+            said = f"{_counted(value, parameter)}; at most {limits['maxItems']}"
+            return f"{said}: {why}" if why and limits["maxItems"] > 1 else said
         case "minLength":
             return f"{len(value)} characters; at least {limits['minLength']} are needed"
         case "maxLength":
             return f"{len(value)} characters; at most {limits['maxLength']} are taken"
         case _:
             raise AssertionError(f"no wording for {keyword}")
+
+
+def _no_choice(value: int, choices: Sequence[int]) -> str:
+    distance = min(abs(choice - value) for choice in choices)
+    near = sorted(choice for choice in choices if abs(choice - value) == distance)
+    offered = ", ".join(map(str, choices))
+    return f"{_number(value)} is not one of {offered}; nearest {' or '.join(map(str, near))}"
 
 
 def _off_step(value: float, limits: Mapping[str, Any]) -> str:
@@ -566,8 +671,9 @@ def _number(value: float) -> str:
     return str(value) if isinstance(value, int) else f"{value:.12g}"
 
 
-def _keyframes(count: int) -> str:
-    return "1 keyframe" if count == 1 else f"{count} keyframes"
+def _counted(rows: Sequence[object], parameter: Parameter) -> str:
+    noun = ROWS[parameter.kind].noun
+    return f"1 {noun}" if len(rows) == 1 else f"{len(rows)} {noun}s"
 
 
 # What may be secret in an address: what stands before an @ and behind a question mark.

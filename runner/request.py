@@ -11,7 +11,7 @@ from runner.errors import InvalidParameters, Problem, WorkflowError
 from runner.graph.editing import Setting, settings_of, with_settings
 from runner.graph.soundness import require_sound
 from runner.job import Job
-from runner.parameters import Parameter
+from runner.parameters import MEDIA, Parameter
 from runner.workflow import Document, Workflow, linear_data, output_names
 
 
@@ -26,6 +26,18 @@ class Ready:
     # What only the node definitions can tell: App-view inputs, and single widgets as "Title.widget".
     pending: Mapping[str, Any] = field(default_factory=dict[str, Any])
     seeds: Sequence[str] = ()  # the parameters that are seeds
+    # Widgets of other packs' nodes that a caller names a file for, and what knows their places.
+    media: Sequence[Parameter] = ()
+    definitions: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def with_files(self, values: Mapping[str, Any]) -> "Ready":
+        """The same request with other files for its parameters, by name."""
+        own = [p for p in parameters.read(self.document) if p.name in values]
+        filled = parameters.fill(self.document, own, values)
+        chosen = {(p.node_id, p.widget): values[p.name] for p in self.media if p.name in values}
+        if chosen:
+            filled = with_settings(filled, self.definitions, chosen)
+        return dataclasses.replace(self, values={**self.values, **values}, document=filled)
 
 
 def check(job: Job, workflow: Workflow) -> Ready:
@@ -65,11 +77,13 @@ def complete(ready: Ready, object_info: Mapping[str, Any]) -> Ready:
     named = {name: value for name, value in ready.pending.items() if name not in single}
     problems: list[Problem] = []
     values = _validated(inputs, named, problems)
+    # A null is "not given": the file has an empty value there, which stays.
     chosen: dict[tuple[str, str], Any] = {
         (p.node_id, p.widget): values[p.name]
         for p in inputs
-        if p.name in values and values[p.name] != p.value
+        if values.get(p.name) is not None and values[p.name] != p.value
     }
+    media = [p for p in inputs if p.kind in MEDIA and named.get(p.name) is not None]
     own_nodes = {p.node_id: p.name for p in parameters.read(ready.document)}
     for name, value in single.items():
         setting = _find(name, settings, problems)
@@ -78,10 +92,12 @@ def complete(ready: Ready, object_info: Mapping[str, Any]) -> Ready:
                 Problem(name, f"is the parameter {own_nodes[setting.node_id]}: give that")
             )
         elif setting is not None:
-            own = _validated([appview.parameter_of(setting, name)], {name: value}, problems)
+            parameter = appview.parameter_of(setting, name)
+            own = _validated([parameter], {name: value}, problems)
             values |= own
-            if own:
+            if own.get(name) is not None:
                 chosen[setting.node_id, setting.widget] = own[name]
+                media += [parameter] if parameter.kind in MEDIA else []
     if problems:
         raise InvalidParameters(problems)
     return dataclasses.replace(
@@ -90,6 +106,8 @@ def complete(ready: Ready, object_info: Mapping[str, Any]) -> Ready:
         document=with_settings(ready.document, object_info, chosen),
         pending={},
         seeds=[*ready.seeds, *_seeds(inputs)],
+        media=media,
+        definitions=object_info,
     )
 
 

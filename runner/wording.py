@@ -138,7 +138,7 @@ def _parameter(facts: Mapping[str, Any]) -> str:
     if "x-step" in limits:
         parts.append(f"step {value(limits['x-step'])}")
     if "enum" in limits:
-        parts.append(" | ".join(limits["enum"]))
+        parts.append(" | ".join(map(str, limits["enum"])))
     if "maxLength" in limits:
         parts.append(f"up to {value(limits['maxLength'])} characters")
     default = facts.get("default")

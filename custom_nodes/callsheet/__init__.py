@@ -14,7 +14,22 @@ WEB_DIRECTORY = "./web"
 async def comfy_entrypoint() -> ComfyExtension:
     from comfy_api.latest import ComfyExtension, io
 
-    from .nodes import audio, frames, image, lora, ltx, media, parameters, pick, wan
+    from .nodes import (
+        audio,
+        frames,
+        guider,
+        image,
+        lora,
+        ltx,
+        media,
+        multitalk,
+        parameters,
+        pick,
+        speakers,
+        speech,
+        start,
+        wan,
+    )
 
     class Callsheet(ComfyExtension):
         async def get_node_list(self) -> list[type[io.ComfyNode]]:
@@ -29,9 +44,11 @@ async def comfy_entrypoint() -> ComfyExtension:
                 media.Audio,
                 media.Video,
                 media.KeyframeList,
+                speakers.SpeakerList,
                 frames.DurationToFrames,
                 frames.KeepFrames,
                 pick.Pick,
+                pick.OnlyIf,
                 wan.WanPlan,
                 ltx.LtxPlan,
                 ltx.FitKeyframes,
@@ -41,6 +58,13 @@ async def comfy_entrypoint() -> ComfyExtension:
                 lora.Lora,
                 audio.FitAudio,
                 image.FitImage,
+                start.FitStart,
+                start.MultiTalkPlan,
+                speakers.ArrangeSpeakers,
+                speakers.SpeakerMasks,
+                speech.EncodeSpeech,
+                guider.TalkGuider,
+                multitalk.MultiTalkSampler,
             ]
 
     return Callsheet()

@@ -1,6 +1,7 @@
 """Lets ComfyUI run Callsheet's stand-in weights; inert for every other file. Adds no nodes.
 
-A stand-in has the safetensors metadata key `callsheet_rehearsal`. For such a file, and only then:
+A stand-in has the safetensors metadata key `callsheet_rehearsal`, or a tensor whose name begins with it
+where a loader hands the tensors on alone. For such a file, and only then:
 
 - text encoders: ComfyUI builds one at the single size its family has, whatever the file holds. Its
   own `<name>_model_config` model option (comfy/sd1_clip.py) can say otherwise, but no loader node
@@ -8,6 +9,8 @@ A stand-in has the safetensors metadata key `callsheet_rehearsal`. For such a fi
 - Mochi: ComfyUI builds its transformer and its VAE at one size, too. The hooks build them at the size
   that the file says.
 - LTX-2: ComfyUI builds Gemma and what follows it at one size, too; the same goes for it.
+- wav2vec2 and CLIP vision have one size, too. The first one's file tells tensors of one value in a
+  line of text, and the hook makes them whole; the second one's tells its size, and the hook builds it.
 - VAEs: few channels make torch choose a convolution nine times slower than it need be; the hook
   makes it take the other one.
 """
@@ -19,6 +22,8 @@ import json
 import logging
 from pathlib import Path
 
+import comfy.audio_encoders.audio_encoders as audio_encoders
+import comfy.clip_vision
 import comfy.ldm.genmo.vae.model as genmo
 import comfy.model_detection
 import comfy.sd
@@ -27,6 +32,7 @@ import comfy.text_encoders.lt as lt
 import torch
 
 KEY = "callsheet_rehearsal"
+CONSTANTS, CONFIG = f"{KEY}.constants", f"{KEY}.config"  # tensors that hold JSON, as bytes
 NODE_CLASS_MAPPINGS = {}
 
 _MAX_HEADER = 100_000_000  # bytes; the safetensors format's own limit
@@ -161,6 +167,42 @@ def resize_stand_ins(detect):
     return detect_unet_config
 
 
+def whole_audio_encoders(load):
+    """`load_audio_encoder_from_sd`; a stand-in's tensors of one value are made whole."""
+
+    @functools.wraps(load)
+    def load_audio_encoder_from_sd(sd, *args, **kwargs):
+        told = sd.get(CONSTANTS)
+        if told is None:
+            return load(sd, *args, **kwargs)
+        constants = {
+            # One number that is shown everywhere: 94 million of them take no memory.
+            name: torch.tensor(value).expand(shape)
+            for name, (shape, value) in json.loads(bytes(told.tolist())).items()
+        }
+        kept = {name: tensor for name, tensor in sd.items() if name != CONSTANTS}
+        return load({**kept, **constants}, *args, **kwargs)
+
+    load_audio_encoder_from_sd.rehearses = True
+    return load_audio_encoder_from_sd
+
+
+def resize_clip_vision(load):
+    """`load_clipvision_from_sd`; a stand-in is built at the size that it says it has."""
+
+    @functools.wraps(load)
+    def load_clipvision_from_sd(sd, *args, **kwargs):
+        told = sd.get(CONFIG)
+        if told is None:
+            return load(sd, *args, **kwargs)
+        clip = comfy.clip_vision.ClipVisionModel(json.loads(bytes(told.tolist())))
+        clip.load_sd({name: tensor for name, tensor in sd.items() if name != CONFIG})
+        return clip
+
+    load_clipvision_from_sd.rehearses = True
+    return load_clipvision_from_sd
+
+
 def _convolve(module, usual, input, weight, bias, autopad=None):
     """The same convolution; torch by itself uses oneDNN only for more than 20480 numbers a column.
 
@@ -186,4 +228,10 @@ if not hasattr(comfy.sd.load_clip, "rehearses"):  # the pack may be imported twi
     comfy.sd.VAE.__init__ = hasten_stand_ins(comfy.sd.VAE.__init__)
     comfy.model_detection.detect_unet_config = resize_stand_ins(
         comfy.model_detection.detect_unet_config
+    )
+    audio_encoders.load_audio_encoder_from_sd = whole_audio_encoders(
+        audio_encoders.load_audio_encoder_from_sd
+    )
+    comfy.clip_vision.load_clipvision_from_sd = resize_clip_vision(
+        comfy.clip_vision.load_clipvision_from_sd
     )

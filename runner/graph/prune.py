@@ -17,6 +17,9 @@ class _Switch:
     chosen: Callable[[Any], str]
 
 
+# Passes its input on, or nothing: then what it feeds is not linked at all.
+_GATE, _GATE_SELECTOR, _GATED = "CallsheetOnlyIf", "enabled", "passed"
+
 _SWITCHES: Mapping[str, _Switch] = {
     "ComfySwitchNode": _Switch("switch", lambda on: "on_true" if on else "on_false"),
     "CallsheetPick": _Switch("index", lambda index: f"option{index}"),
@@ -24,15 +27,16 @@ _SWITCHES: Mapping[str, _Switch] = {
 
 
 def drop_decided(prompt: ApiPrompt, object_info: Mapping[str, Any]) -> ApiPrompt:
-    """The prompt with decided switches replaced by their chosen input.
+    """The prompt with decided switches replaced by their chosen input, a closed gate by no link.
 
     Nodes that no output needs any more are left out. A switch is decided if its selector is a
     literal or comes straight from a parameter node. A switch whose chosen input is not linked
     stays: ComfyUI says what is wrong with it.
     """
     taken = {node_id: link for node_id in prompt if (link := _decided(prompt, node_id))}
+    closed = {node_id for node_id in prompt if _closed(prompt, node_id)}
     rewired: ApiPrompt = {
-        node_id: {**node, "inputs": {k: _follow(v, taken) for k, v in node["inputs"].items()}}
+        node_id: {**node, "inputs": _rewired(node["inputs"], taken, closed)}
         for node_id, node in prompt.items()
         if node_id not in taken
     }
@@ -68,12 +72,29 @@ def needed_nodes(prompt: ApiPrompt, object_info: Mapping[str, Any]) -> set[str]:
 
 def _decided(prompt: ApiPrompt, node_id: str) -> list[Any] | None:
     node = prompt[node_id]
+    if node["class_type"] == _GATE:
+        passes = _constant(prompt, node["inputs"].get(_GATE_SELECTOR)) is True
+        return node["inputs"].get(_GATED) if passes else None
     switch = _SWITCHES.get(node["class_type"])
     if switch is None:
         return None
     value = _constant(prompt, node["inputs"].get(switch.selector))
     chosen = None if value is None else node["inputs"].get(switch.chosen(value))
     return chosen if _is_link(chosen, prompt) else None
+
+
+def _closed(prompt: ApiPrompt, node_id: str) -> bool:
+    """Whether the node is a gate that passes nothing on."""
+    node = prompt[node_id]
+    selector = node["inputs"].get(_GATE_SELECTOR)
+    return node["class_type"] == _GATE and _constant(prompt, selector) is False
+
+
+def _rewired(
+    inputs: Mapping[str, Any], taken: Mapping[str, list[Any]], closed: set[str]
+) -> dict[str, Any]:
+    ends = {name: _follow(value, taken) for name, value in inputs.items()}
+    return {k: v for k, v in ends.items() if not (_is_link(v, dict.fromkeys(closed)))}
 
 
 def _constant(prompt: ApiPrompt, value: Any) -> Any:
@@ -105,6 +126,9 @@ def _given(inputs: Mapping[str, Any]) -> bool | None:
         return None
     if inputs.get("required") or "max" not in inputs:
         return bool(value) or bool(inputs.get("required"))
+    choices = str(inputs.get("choices") or "").replace(",", " ").split()
+    if choices:  # of an Integer: they stand in place of its range
+        return value != 0 or "0" in choices
     return value != 0 or inputs["min"] <= 0 <= inputs["max"]
 
 

@@ -7,11 +7,11 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, cast
 
 from runner.errors import WorkflowError
-from runner.rehearsal import ltx2, mochi, wan
+from runner.rehearsal import ltx2, mochi, multitalk, wan
 from runner.rehearsal.family import Family, Rule, StandIn
 from runner.shape import mapping, sequence
 
-FAMILIES: tuple[Family, ...] = (wan.FAMILY, mochi.FAMILY, ltx2.FAMILY)
+FAMILIES: tuple[Family, ...] = (wan.FAMILY, mochi.FAMILY, ltx2.FAMILY, multitalk.FAMILY)
 
 # What ComfyUI lists in its model folders, and what well-known packs add (gguf, onnx).
 _SAFETENSORS = (".safetensors", ".sft")

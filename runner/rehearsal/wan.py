@@ -25,7 +25,8 @@ def _build(stand_in: StandIn) -> Weights:
         case "vae":
             return wan_vae.build()
         case "lora":
-            return wan_lora.build(stand_in.name)
+            expert = wan_transformer.build(composes=True, lights=False)
+            return wan_lora.build(stand_in.name, expert)
         case kind:
             raise ValueError(f"WAN has no {kind}")
 

@@ -25,9 +25,11 @@ NODES = [
     "CallsheetAudio",
     "CallsheetVideo",
     "CallsheetKeyframes",
+    "CallsheetSpeakers",
     "CallsheetFrames",
     "CallsheetKeepFrames",
     "CallsheetPick",
+    "CallsheetOnlyIf",
     "CallsheetWanPlan",
     "CallsheetLtxPlan",
     "CallsheetFitKeyframes",
@@ -37,11 +39,18 @@ NODES = [
     "CallsheetLora",
     "CallsheetFitAudio",
     "CallsheetFitImage",
+    "CallsheetFitStart",
+    "CallsheetMultiTalkPlan",
+    "CallsheetArrangeSpeakers",
+    "CallsheetSpeakerMasks",
+    "CallsheetEncodeSpeech",
+    "CallsheetTalkGuider",
+    "CallsheetMultiTalkSampler",
 ]
 CATEGORIES = {
     f"callsheet/{subject}" for subject in ("parameters", "video", "image", "audio", "models")
 }
-PARAMETERS = NODES[:10]
+PARAMETERS = NODES[:11]
 WIDTH: dict[str, Any] = {"min": 64, "max": 1920, "step": 16}
 
 
@@ -114,13 +123,14 @@ def test_parameter_widgets_keep_their_order(name: str, object_info: dict[str, An
     # widgets_values in saved files has no names: another order would read them wrongly.
     order = {
         "CallsheetText": ["min_length", "max_length"],
-        "CallsheetInteger": ["min", "max", "step"],
+        "CallsheetInteger": ["min", "max", "step", "choices"],
         "CallsheetNumber": ["min", "max", "step"],
         "CallsheetChoice": ["choices"],
         "CallsheetAudio": ["max_duration"],
         "CallsheetKeyframes": ["min_rows", "max_rows"],
+        "CallsheetSpeakers": ["min_rows", "max_rows", "max_duration"],
     }
-    inputs = object_info[name]["input"]["required"]
+    inputs = inputs_of(object_info[name])
     assert list(inputs) == ["value", "name", "description", "required", *order.get(name, [])]
     behind = [spec for key, spec in inputs.items() if key != "value"]
     assert all(spec[1]["socketless"] and spec[1]["advanced"] for spec in behind)
@@ -264,7 +274,7 @@ def test_saving_and_loading_keeps_everything(editor: Editor) -> None:
     editor.load(saved)
     again = editor.save()
     assert stored_values(again) == stored_values(saved)
-    assert stored_values(saved)["Width"] == [1280, "width", "", True, 64, 1920, 16]
+    assert stored_values(saved)["Width"] == [1280, "width", "", True, 64, 1920, 16, ""]
     assert stored_values(saved)["Seed"] == [42, "fixed", "", "", False]
 
 
@@ -314,7 +324,8 @@ def test_prompt_carries_values_and_the_server_takes_them(editor: Editor, server:
         [width, show],
     )
     prompt = editor.api_prompt()
-    wanted = {"value": 1280, "name": "width", "description": "", "required": True, **WIDTH}
+    wanted = {"value": 1280, "name": "width", "description": "", "required": True, **WIDTH,
+              "choices": ""}  # fmt: skip
     assert prompt[str(width)]["inputs"] == wanted
     assert post_prompt(server, prompt)["node_errors"] == {}
     prompt[str(width)]["inputs"]["value"] = 1000

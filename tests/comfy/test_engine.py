@@ -1,6 +1,7 @@
 """The engine: starts, says why it cannot, leaves ComfyUI's tree alone; jobs can be canceled."""
 
 import dataclasses
+import io
 import socket
 import threading
 import time
@@ -8,14 +9,15 @@ import uuid
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from runner import parameters
 from runner.comfy import engine as engines
 from runner.comfy.client import Comfy
-from runner.comfy.engine import Engine
+from runner.comfy.engine import LocalEngine as Engine
 from runner.entrypoints import setup
-from runner.errors import Canceled, EngineUnavailable, PromptRejected
-from runner.job import Job
+from runner.errors import Canceled, EngineUnavailable, Interrupted, PromptRejected
+from runner.job import Job, Progress
 from runner.request import check
 from runner.run import run
 from runner.settings import Settings
@@ -62,7 +64,8 @@ def test_another_version_is_a_warning(tmp_path: Path) -> None:
 
 def test_the_packs_widgets_are_those_the_runner_reads(engine: Engine) -> None:
     for class_type, names in parameters.WIDGETS.items():
-        declared = engine.comfy.object_info(class_type)[class_type]["input"]["required"]
+        sections = engine.comfy.object_info(class_type)[class_type]["input"]
+        declared = {**sections["required"], **sections.get("optional", {})}
         widgets: list[str] = []
         for name, (_, options) in declared.items():
             widgets += [
@@ -86,22 +89,51 @@ def test_the_server_refuses_what_the_runner_would(engine: Engine) -> None:
     )
 
 
-def test_a_canceled_job_ends_and_the_next_one_runs(
-    engine: Engine, settings: Settings, wan: Workflow, render: Render, tmp_path: Path
+@pytest.mark.parametrize("by", ["the caller", "somebody else"])
+def test_a_job_that_is_ended_early(
+    engine: Engine, settings: Settings, wan: Workflow, render: Render, tmp_path: Path, by: str
 ) -> None:
     long = {**SMALL, "steps": 100, "num_frames": 81, "seed": int(time.time())}
-    job = Job(uuid.uuid4().hex, "w", long)
-    with Comfy(engine.url) as other:
-        timer = threading.Timer(3.0, lambda: other.cancel(job.prompt_id()))
-        timer.start()
-        with pytest.raises(Canceled):
-            run(
-                check(job, wan),
-                engine=engine,
-                storage=LocalStorage(tmp_path),
-                prepare=setup.stand_ins(settings),
-            )
+    job, canceled = Job(uuid.uuid4().hex, "w", long), threading.Event()
+
+    def end(progress: Progress) -> None:
+        if not progress.step or canceled.is_set():
+            return
+        if by == "the caller":
+            canceled.set()
+        else:
+            with Comfy(engine.url) as other:
+                other.cancel(job.prompt_id())
+
+    before, out = engine.process.pid, tmp_path / "out"
+    with pytest.raises(Canceled if by == "the caller" else Interrupted):
+        run(
+            check(job, wan),
+            engine=engine,
+            storage=LocalStorage(out),
+            prepare=setup.stand_ins(settings),
+            report=end,
+            canceled=canceled,
+        )
+    assert not out.exists()
     assert render().artifacts
+    assert engine.process.pid == before  # it was free in time
+
+
+def test_previews_come_on_request(
+    engine: Engine, settings: Settings, wan: Workflow, tmp_path: Path
+) -> None:
+    job, seen = Job(uuid.uuid4().hex, "w", {**SMALL, "seed": 7}), list[bytes]()
+    run(
+        check(job, wan),
+        engine=engine,
+        storage=LocalStorage(tmp_path),
+        prepare=setup.stand_ins(settings),
+        report=lambda p: seen.append(p.preview) if p.preview else None,
+        previews=True,
+    )
+    assert seen
+    assert Image.open(io.BytesIO(seen[0])).size > (0, 0)
 
 
 def test_jobs_on_one_engine_do_not_see_each_others_files(render: Render) -> None:

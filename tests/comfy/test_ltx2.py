@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import uuid
-import wave
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,12 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors.numpy import load_file
+from sounds import ends, lag, sound, speak
 
 from runner import inputs
 from runner import workflow as workflows
 from runner.comfy.engine import Engine
 from runner.entrypoints import setup
 from runner.errors import (
+    ExecutionFailed,
     InputError,
     InvalidParameters,
     PromptRejected,
@@ -77,24 +78,6 @@ def halves(width: int, height: int) -> Image.Image:
     return picture
 
 
-def speak(
-    path: Path,
-    *,
-    seconds: float,
-    rate: int = 44100,
-    channels: int = 1,
-    loudness: float = 0.6,
-    pitch: float = 220,
-) -> None:
-    """A tone that rises and comes in syllables: no two moments of it are alike."""
-    time = np.arange(round(seconds * rate)) / rate
-    tone = np.sin(2 * np.pi * (pitch * time + 150 * time**2)) * np.abs(np.sin(9 * time))
-    samples = (tone * loudness * 32767).astype("<i2")
-    with wave.open(str(path), "wb") as file:
-        file.setparams((channels, 2, rate, 0, "NONE", ""))
-        file.writeframes(np.repeat(samples, channels).tobytes())
-
-
 def request(media: Path, mode: str, **params: Any) -> dict[str, Any]:
     """The parameters of a small job; a file's bare name is one of `media`; None leaves one out."""
     asked: dict[str, Any] = {
@@ -145,32 +128,6 @@ def film(
         return made[key]
 
     return filmed
-
-
-@dataclass(frozen=True)
-class Sound:
-    samples: np.ndarray  # [channels, samples], -1..1
-    rate: int  # Hz
-
-    @property
-    def loudness(self) -> float:
-        return float(np.sqrt((self.samples**2).mean()))
-
-
-def sound(path: str | Path) -> Sound:
-    with av.open(str(path)) as container:
-        rate = container.streams.audio[0].sample_rate
-        resampler = av.AudioResampler("fltp")
-        frames = [r for f in container.decode(audio=0) for r in resampler.resample(f)]
-    return Sound(np.concatenate([f.to_ndarray() for f in frames], axis=1), rate)
-
-
-def ends(path: str) -> tuple[float, float]:
-    """Seconds at which picture and sound end, by the container."""
-    with av.open(path) as container:
-        streams = (container.streams.video[0], container.streams.audio[0])
-        both = [float(((s.start_time or 0) + s.duration) * s.time_base) for s in streams]
-    return both[0], both[1]
 
 
 def seen(result: Result, frame: int) -> np.ndarray:
@@ -297,18 +254,6 @@ def test_a_stereo_source_stays_at_its_rate(film: Film, media: Path) -> None:
     late, alike = lag(sound(media / "stereo.wav"), heard)
     assert alike > 0.99
     assert abs(late) <= 1024
-
-
-def lag(source: Sound, heard: Sound) -> tuple[int, float]:
-    """By how many samples a sound is late, and how alike the two are then (1: but for loudness)."""
-    assert source.rate == heard.rate
-    a, b = source.samples.mean(axis=0), heard.samples.mean(axis=0)
-    size = 1 << (len(a) + len(b)).bit_length()
-    product = np.fft.irfft(np.fft.rfft(b, size) * np.conj(np.fft.rfft(a, size)), size)
-    late = int(product.argmax())
-    return late - size * (late > size // 2), float(
-        product.max() / (np.linalg.norm(a) * np.linalg.norm(b))
-    )
 
 
 @pytest.mark.parametrize("mode", SPOKEN)
@@ -575,7 +520,7 @@ BALANCED = {"quality_preset": "balanced"}
         (AUDIO, {"width": 1000}, InvalidParameters,
          "width: 1000 is not a multiple of 32; nearest 992 or 1024"),
         (AUDIO, {"width": 736, **BALANCED}, RunnerError,
-         r"width: 736 is not a multiple of 64; nearest 704 or 768 \(two stages\)"),
+         r"width: 736 is not a multiple of 64 \(two stages\); nearest 704 or 768"),
         (LIPSYNC, {"height": 96, **BALANCED}, RunnerError, "height: 96 is not between 128 and"),
         (AUDIO, {"duration": 0.5}, InvalidParameters, "duration: 0.5 is not between 1 and 30"),
         (AUDIO, {"duration": 61}, InvalidParameters, "duration: 61 is not between 1 and 30"),
@@ -605,14 +550,40 @@ def test_what_cannot_be_is_refused_before_rendering(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("fps", [23, 31])
-def test_fps_is_24_to_30(settings: Settings, media: Path, fps: int) -> None:
-    found = workflows.find(AUDIO, settings.workflows)
-    with pytest.raises(InvalidParameters, match=f"fps: {fps} is not between 24 and 30"):
-        check(Job("fps", AUDIO, request(media, AUDIO, fps=fps)), found)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("fps", "nearest"), [(23, 24), (26, 25), (29, 30), (60, 30)])
+def test_fps_is_24_or_25_or_30(
+    settings: Settings, media: Path, mode: str, fps: int, nearest: int
+) -> None:
+    found = workflows.find(mode, settings.workflows)
+    message = f"fps: {fps} is not one of 24, 25, 30; nearest {nearest}$"
+    with pytest.raises(InvalidParameters, match=message):
+        check(Job("fps", mode, request(media, mode, fps=fps)), found)
+    assert check(Job("fps", mode, request(media, mode)), found).values["fps"] == 30
 
 
-def test_more_keyframes_than_fit_are_refused(film: Film) -> None:
+@pytest.mark.parametrize(
+    ("mode", "params"),
+    [(KEYED_AUDIO, {"duration": 1}), (KEYED_LIPSYNC, {"audio_url": "short.wav"})],
+)
+def test_more_keyframes_than_fit_are_refused_before_a_prompt_is_encoded(
+    engine: Engine,
+    settings: Settings,
+    media: Path,
+    tmp_path: Path,
+    mode: str,
+    params: dict[str, Any],
+) -> None:
+    """By Fit keyframes, and not by the guides, which wait for the text encoder and the VAE."""
     nine = [{"image_url": f"{name}.png"} for name in [*COLOURS] * 3]
-    with pytest.raises(RunnerError, match="9 keyframes do not fit: 30 frames have room for"):
-        film(KEYED_AUDIO, keyframes=nine, duration=1)
+    job = Job(uuid.uuid4().hex, mode, request(media, mode, keyframes=nine, **params))
+    ready = check(job, workflows.find(mode, settings.workflows))
+    reason = "^Fit keyframes: .*9 keyframes do not fit: 3[01] frames have room for 5, on every 8th"
+    with pytest.raises(ExecutionFailed, match=reason):
+        run(
+            ready,
+            engine=engine,
+            storage=LocalStorage(tmp_path),
+            prepare=setup.stand_ins(settings),
+            access=LOCAL,
+        )

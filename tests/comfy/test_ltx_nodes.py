@@ -11,6 +11,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from runner.comfy.engine import Engine
 from runner.entrypoints import setup
@@ -111,17 +112,23 @@ again = ltx.KeyframeGuides.execute(*wanted[:2], Vae(), wanted[2], rows).result
 seen["guides do not count as frames"] = again[2]["samples"].shape[2] - wanted[2]["samples"].shape[2]
 cropped = LTXVCropGuides.execute(*again).result[2]["samples"]
 seen["cropped"] = same(cropped, given[3]["samples"])
+def fit(rows, frames=0, **more):
+    options = {"img_compression": 0, "width": 128, "height": 96, "method": "pad", "multiple": 1, "background": "black"}
+    return asyncio.run(ltx.FitKeyframes.execute(rows, frames=frames, **{**options, **more})).result[0]
+
 for name, call in {
     "too many": lambda: ltx.KeyframeGuides.execute(*start(9), rows),
     "kept more than made": lambda: ltx.KeyframeGuides.execute(*start(9), rows[:1], 10),
+    "too many to fit": lambda: fit(rows, frames=9),
+    "on one frame": lambda: fit([rows[0], {**rows[1], "position": 0.01}], frames=60),
 }.items():
     try:
         call()
     except ValueError as error:
         seen[name] = str(error)
-fitted = ltx.FitKeyframes.execute(rows, img_compression=23, width=64, height=32, method="pad", multiple=1, background="black").result[0]
+fitted = fit(rows, frames=60, img_compression=23, width=64, height=32)
 seen["fitted"] = [[list(row["image"].shape), row["position"], row["strength"]] for row in fitted]
-plain = ltx.FitKeyframes.execute(rows, img_compression=0, width=128, height=96, method="pad", multiple=1, background="black").result[0]
+plain = fit(rows)
 seen["fitted as it is"] = same(rows, plain) and "image" in rows[0]
 
 # --- the pack steps aside -------------------------------------------------------------------------
@@ -220,7 +227,7 @@ from fractions import Fraction
 rate = 44100
 time = torch.arange(int(2.02 * rate)) / rate
 tone = 0.4 * torch.sin(2 * torch.pi * (200 * time + 300 * time ** 2))
-encode, source, duration = audio.FitAudio.execute({"waveform": tone[None, None], "sample_rate": rate}, 0.0, 0.0, 30.0, 0).result
+encode, source, duration = asyncio.run(audio.FitAudio.execute({"waveform": tone[None, None], "sample_rate": rate}, 0.0, 0.0, 30.0, 0)).result
 seen["sound"] = [list(encode["waveform"].shape), encode["sample_rate"], same(source["waveform"][0, 0], tone), duration]
 preset = numbers.parse_presets(numbers.DEFAULT_PRESETS)["fast"]
 plan = numbers.plan(preset=preset, width=64, height=64, duration=duration, fps=30)
@@ -230,7 +237,7 @@ video.save_to(out + "/video.mp4")
 torch.save(tone, out + "/tone.pt")
 for name, channels, hertz in (("four", 4, 44100), ("high", 2, 192000)):
     wave = torch.rand(1, channels, hertz)
-    track = audio.FitAudio.execute({"waveform": wave, "sample_rate": hertz}, 0.0, 0.0, 30.0, 0).result[1]
+    track = asyncio.run(audio.FitAudio.execute({"waveform": wave, "sample_rate": hertz}, 0.0, 0.0, 30.0, 0)).result[1]
     video = InputImpl.VideoFromComponents(Types.VideoComponents(images=images[:30], audio=track, frame_rate=Fraction(30.0)))
     video.save_to(out + f"/{name}.mp4")
 print(json.dumps(seen))
@@ -271,7 +278,10 @@ def test_keyframes_are_guides_at_their_places(seen: Any) -> None:
 
 
 def test_keyframes_that_do_not_fit_are_refused(seen: Any) -> None:
-    assert seen["too many"].startswith("keyframes: 4 keyframes do not fit: 9 frames")
+    reason = "keyframes: 4 keyframes do not fit: 9 frames have room for 2, on every 8th frame"
+    assert seen["too many"].startswith(reason)
+    assert seen["too many to fit"] == seen["too many"]
+    assert seen["on one frame"].startswith("keyframes: row 1 (first) and row 2 (0.01) fall on")
     assert seen["kept more than made"] == "frames: 10 are kept, but the latent holds only 9"
 
 
@@ -430,6 +440,29 @@ def test_an_absent_lora_of_a_linked_strength_fails_before_the_model_loads(loaded
     with pytest.raises(ExecutionFailed, match=r"gone\.safetensors is not in models/loras"):
         loaded.comfy.outcome(prompt_id)
     assert "1" not in ran
+
+
+def test_keyframes_that_do_not_fit_fail_before_a_model_loads(loaded: Engine) -> None:
+    Image.new("RGB", (64, 48)).save(loaded.input / "key.png")
+    contract = {"name": "k", "description": "", "required": True, "min_rows": 1, "max_rows": 9}
+    size = {"width": 64, "height": 64, "method": "crop", "multiple": 1, "background": "black"}
+    prompt = {
+        # Not cached by another test.
+        "1": node("UNETLoader", unet_name=UNET.name, weight_dtype="fp8_e5m2"),
+        "2": node("PreviewAny", source=["1", 0]),
+        "3": node("CallsheetKeyframes", value=json.dumps([{"image": "key.png"}] * 4), **contract),
+        "4": node("CallsheetFitKeyframes", keyframes=["3", 0], img_compression=0, frames=9, **size),
+        "5": node("PreviewAny", source=["4", 0]),
+    }
+    prompt_id = str(uuid.uuid4())
+    ran = [
+        str(message.data["node"])
+        for message in loaded.comfy.run(prompt, prompt_id=prompt_id, workflow={})
+        if message.type == "executing" and message.data.get("node")
+    ]
+    with pytest.raises(ExecutionFailed, match="4 keyframes do not fit: 9 frames have room for 2"):
+        loaded.comfy.outcome(prompt_id)
+    assert ran == ["3", "4"]
 
 
 def test_a_lora_under_its_old_name_is_accepted(loaded: Engine) -> None:

@@ -35,6 +35,8 @@ class Asked(BaseHTTPRequestHandler):
         with contextlib.suppress(BrokenPipeError, ConnectionResetError, ssl.SSLError):
             self.site.pages[path](self)
 
+    do_POST = do_GET
+
     def log_message(self, format: str, *args: Any) -> None:
         pass
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from runner.comfy import client
-from runner.comfy.client import Comfy
+from runner.comfy.client import TICK, Comfy, Patience
 from runner.errors import (
     Canceled,
     EngineUnavailable,
     ExecutionFailed,
+    Interrupted,
     OutOfMemory,
     PromptRejected,
 )
@@ -24,15 +24,13 @@ PROMPT: dict[str, dict[str, Any]] = {
 ID = Job("job", "w").prompt_id()
 
 
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "QUIET", 0.3)
-    monkeypatch.setattr(client, "RECONNECT", 2.0)
+HASTY = Patience(tick=0.05, quiet=0.3, glance=0.5, answer=1.0, silence=1.5)
 
 
-def follow(fake: FakeComfy) -> tuple[list[str], Any]:
-    with fake as url, Comfy(url) as comfy:
-        seen = [m.type for m in comfy.run(PROMPT, prompt_id=ID, workflow={})]
+def follow(fake: FakeComfy, **how: Any) -> tuple[list[str], Any]:
+    with fake as url, Comfy(url, patience=HASTY) as comfy:
+        messages = comfy.run(PROMPT, prompt_id=ID, workflow={}, **how)
+        seen = [m.type for m in messages if m is not TICK]
         return seen, comfy.outcome(ID).files
 
 
@@ -98,7 +96,7 @@ def test_a_job_canceled_in_the_queue_is_canceled() -> None:
         await fake.send("status")
 
     fake = FakeComfy(script)
-    with fake as url, Comfy(url) as comfy:
+    with fake as url, Comfy(url, patience=HASTY) as comfy:
         messages = comfy.run(PROMPT, prompt_id=ID, workflow={})
         next(messages)
         comfy.cancel(ID)
@@ -114,6 +112,16 @@ def test_a_silent_websocket_does_not_hang() -> None:
     assert follow(FakeComfy(script))[1]
 
 
+def test_others_chatter_does_not_hide_that_the_job_has_ended() -> None:
+    async def script(fake: FakeComfy, prompt_id: str) -> None:
+        fake.end(prompt_id)
+        while True:
+            await fake.send("status")
+            await asyncio.sleep(0.02)
+
+    assert follow(FakeComfy(script))[1]
+
+
 def test_a_job_that_a_restarted_server_has_forgotten_is_given_up() -> None:
     async def script(fake: FakeComfy, prompt_id: str) -> None:
         fake.known.clear()
@@ -124,7 +132,7 @@ def test_a_job_that_a_restarted_server_has_forgotten_is_given_up() -> None:
 
 
 def test_a_server_that_is_not_there_is_named() -> None:
-    with Comfy("http://127.0.0.1:9") as comfy:
+    with Comfy("http://127.0.0.1:9", patience=HASTY) as comfy:
         with pytest.raises(EngineUnavailable, match=r"127\.0\.0\.1:9 cannot be reached"):
             comfy.object_info()
         with pytest.raises(EngineUnavailable):
@@ -153,7 +161,8 @@ ERROR = {
     [
         (("execution_error", ERROR), ExecutionFailed),
         (("execution_error", {**ERROR, "exception_type": "torch.OutOfMemoryError"}), OutOfMemory),
-        (("execution_interrupted", {}), Canceled),
+        (("execution_error", {**ERROR, "exception_type": "MemoryError"}), OutOfMemory),
+        (("execution_interrupted", {}), Interrupted),
     ],
 )
 def test_failures_are_told_apart(message: tuple[str, dict[str, Any]], expected: type) -> None:

@@ -50,7 +50,7 @@ def only(comparison: Comparison) -> Change:
 def edited(**widgets: Any) -> dict[str, Any]:
     """WIDTH with some of its widgets set anew."""
     names = parameters.WIDGETS["CallsheetInteger"]
-    values = dict(zip(names, [640, *WIDTH], strict=True)) | widgets
+    values = dict(zip(names, [640, *WIDTH, ""], strict=True)) | widgets
     return document(integer(*list(values.values())[1:], value=values["value"]))
 
 
@@ -83,6 +83,22 @@ def test_each_change_of_a_parameter_has_its_bump(
         bump,
     )
     assert bool(change.note) == (bump is Bump.MAJOR or field == "default")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "bump"),
+    [
+        ("", "640, 1280", Bump.MAJOR),
+        ("640, 1280", "640", Bump.MAJOR),
+        ("640", "640, 1280", Bump.MINOR),
+        ("640, 1280", "1280, 640", Bump.PATCH),
+        ("640, 1280", "", Bump.MINOR),
+        ("640, 1281", "", Bump.MAJOR),
+    ],
+)
+def test_a_list_of_numbers(before: str, after: str, bump: Bump) -> None:
+    change = only(compare(edited(choices=before), edited(choices=after)))
+    assert (change.field, change.bump) == ("choices", bump)
 
 
 def test_a_lower_minimum_that_moves_the_step_breaks() -> None:

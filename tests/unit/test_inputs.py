@@ -210,6 +210,17 @@ def test_a_server_that_fails_at_first(tmp_path: Path, site: Site) -> None:
     assert seen[-1].bytes == len(PNG)
 
 
+def test_nothing_of_a_longer_first_try_stays(tmp_path: Path, site: Site) -> None:
+    def page(asked: Asked) -> None:
+        if site.seen["/a"] == 1:
+            asked.start(Content_Length=str(len(PNG) + 900))
+            asked.wfile.write(b"x" * (len(PNG) + 500))
+        else:
+            asked.answer(PNG)
+
+    assert content(*have(tmp_path, site.put("/a", page))) == PNG
+
+
 @pytest.mark.parametrize("how", ["length", "chunked", "bytes of nothing"])
 def test_a_body_that_ends_early(tmp_path: Path, site: Site, how: str) -> None:
     def page(asked: Asked) -> None:

@@ -1,9 +1,12 @@
 """Inputs by their own bytes: what is taken, and what is refused and why."""
 
+import io
 import struct
 import zlib
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +14,7 @@ from hypothesis import strategies as st
 from runner.inputs import media
 from runner.inputs.media import Unfit
 
-from media_site import animation, encoded_sound, film, picture, sound
+from media_site import Site, animation, encoded_sound, film, picture, sound
 
 
 def checked(tmp_path: Path, data: bytes, kind: str, **options: float) -> str:
@@ -110,6 +113,66 @@ def test_a_sound_longer_than_its_parameter_takes_is_refused(tmp_path: Path) -> N
     assert checked(tmp_path, sound(2), "audio", max_seconds=2) == ".wav"
     with pytest.raises(Unfit, match=r"lasts 2\.50 s; at most 2 s are taken"):
         checked(tmp_path, sound(2.5), "audio", max_seconds=2)
+
+
+def test_a_files_name_is_no_address_for_ffmpeg(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Site() as site:
+        site.put("/a", film())
+        monkeypatch.chdir(tmp_path)
+        named = Path(f"http:/127.0.0.1:{site.port}/a")  # a folder called http:
+        named.parent.mkdir(parents=True)
+        named.write_bytes(film())
+        with pytest.raises(Unfit, match="cannot be decoded"):
+            media.check(named, "video")
+        assert not site.seen
+
+
+def test_only_the_format_that_was_seen_is_tried(tmp_path: Path) -> None:
+    """FFmpeg looks behind an ID3 tag for itself, also for lists of other files."""
+    tag = b"ID3\x04\0\0\0\0\0\x0a" + bytes(10)
+    with pytest.raises(Unfit, match="is a damaged MP3"):
+        checked(tmp_path, tag + sound(), "audio")
+
+
+def test_a_file_of_too_many_streams(tmp_path: Path) -> None:
+    assert checked(tmp_path, voices(media.MAX_STREAMS), "audio") == ".mkv"
+    with pytest.raises(Unfit, match="has 33 streams; at most 32 are taken"):
+        checked(tmp_path, voices(33), "audio")
+
+
+def voices(count: int) -> bytes:
+    """A Matroska file with so many sound tracks."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="matroska") as container:
+        for stream in [container.add_stream("pcm_s16le", rate=8000) for _ in range(count)]:
+            tone = av.AudioFrame.from_ndarray(np.zeros((1, 80), np.int16), "s16", "mono")
+            tone.sample_rate = 8000
+            container.mux([*stream.encode(tone), *stream.encode()])
+    return file.getvalue()
+
+
+def test_a_films_frame_of_too_many_pixels(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    with av.open(file, "w", format="mov") as container:
+        stream = container.add_stream("png", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 9000, 8000, "gray"
+        frame = av.VideoFrame.from_ndarray(np.zeros((8000, 9000), np.uint8), format="gray")
+        container.mux([*stream.encode(frame), *stream.encode()])
+    with pytest.raises(Unfit, match="has 9000 x 8000 pixels; at most 64 million are taken"):
+        checked(tmp_path, file.getvalue(), "video")
+
+
+def test_the_cover_of_a_sound_is_no_video(tmp_path: Path) -> None:
+    flac, cover = encoded_sound("flac", "flac"), picture("JPEG")
+    block = struct.pack(">II", 3, 10) + b"image/jpeg" + struct.pack(">I", 0)
+    block += struct.pack(">IIIII", 24, 16, 24, 0, len(cover)) + cover
+    info = 4 + 4 + 34  # where the first block of metadata ends
+    covered = flac[:info] + struct.pack(">I", 6 << 24 | len(block)) + block + flac[info:]
+    assert checked(tmp_path, covered, "audio") == ".flac"
+    with pytest.raises(Unfit, match="is FLAC without a video stream"):
+        checked(tmp_path, covered, "video")
 
 
 @given(st.binary(max_size=300))

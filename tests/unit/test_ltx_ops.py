@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import torchaudio
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -125,10 +126,10 @@ def test_frames_are_those_that_keep_first_frames_cuts(
         (
             "balanced",
             {"height": 736},
-            "height: 736 is not a multiple of 64; nearest 704 or 768 (two stages)",
+            "height: 736 is not a multiple of 64 (two stages); nearest 704 or 768",
         ),
         ("fast", {"width": 32}, "width: 32 is not between 64 and 16384"),
-        ("quality", {"width": 64}, "width: 64 is not between 128 and 16384"),
+        ("quality", {"width": 64}, "width: 64 is not between 128 and 16384 (two stages)"),
         ("fast", {"duration": 0}, "duration: 0 s is not above 0"),
         ("fast", {"duration": float("nan")}, "duration: nan s is not above 0"),
         (
@@ -140,8 +141,8 @@ def test_frames_are_those_that_keep_first_frames_cuts(
         (
             "balanced",
             {"width": 1000, "height": 736, "duration": 61},
-            "width: 1000 is not a multiple of 64; nearest 960 or 1024 (two stages); "
-            "height: 736 is not a multiple of 64; nearest 704 or 768 (two stages); duration: 61 s",
+            "width: 1000 is not a multiple of 64 (two stages); nearest 960 or 1024; "
+            "height: 736 is not a multiple of 64 (two stages); nearest 704 or 768; duration: 61 s",
         ),
     ],
 )
@@ -340,6 +341,20 @@ def test_sound_is_resampled_in_place(rate: int) -> None:
     encode = audio.for_encoder(tone, rate=rate, video_frames=33, fps=30)
     assert encode.shape[-1] == 12 * 4096
     assert float((encode - wanted_padded(wanted, encode))[..., 500:43000].abs().max()) < 0.01
+
+
+@pytest.mark.parametrize("rate", [1, 7001, 44099, 44111, 192001])
+def test_odd_rates_are_resampled_in_little_memory(rate: int) -> None:
+    for to in (audio.ENCODER_RATE, audio.FALLBACK_RATE):
+        there = audio.resampled(torch.ones(1, 2, 2 * rate), rate=rate, to=to)
+        assert there.shape[-1] / to == pytest.approx(2, abs=2 * 2e-4)
+
+
+def test_usual_rates_are_resampled_exactly() -> None:
+    for rate in audio.TRACK_RATES:
+        there = torch.rand(1, 1, 500)
+        wanted = torchaudio.functional.resample(there, rate, 44100)
+        assert torch.equal(audio.resampled(there, rate=rate, to=44100), wanted)
 
 
 def wanted_padded(wanted: torch.Tensor, like: torch.Tensor) -> torch.Tensor:

@@ -134,8 +134,12 @@ def test_where_keyframes_fall(positions: list[Any], frames: int, indexes: list[i
         ([None, 0.51, 0.5], 121, r"row 2 \(0.51\) and row 3 \(0.5\) fall on the same frame, 64"),
         (["first", 0.01], 121, r"row 1 \(first\) and row 2 \(0.01\) .* at least 8 frames apart"),
         (["first", None, "first"], 121, r"row 1 \(first\) and row 2 \(evenly spread\)"),
-        ([None] * 9, 25, "9 keyframes do not fit: 25 frames have room for 4 8 frames apart"),
-        (["first", "last"], 1, "2 keyframes do not fit: 1 frames have room for 1"),
+        (
+            [None] * 9,
+            25,
+            "9 keyframes do not fit: 25 frames have room for 4, on every 8th frame and on the last",
+        ),
+        (["first", "last"], 1, "2 keyframes do not fit: 1 frame has room for 1$"),
         ([None], 0, "0 frames; a video has at least 1"),
     ],
 )

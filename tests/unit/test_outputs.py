@@ -72,6 +72,89 @@ def test_collecting_follows_subfolder_and_type(tmp_path: Path) -> None:
     assert [(f.name, f.probe.frames) for f in files] == [("Final", 17)]
 
 
+def make_sound(path: Path, codec: str, *, seconds: int = 2, rate: int = 48000) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate)
+        resampler = av.AudioResampler(
+            format=stream.codec_context.format or "s16", layout=stream.layout, rate=rate
+        )
+        noise = np.random.default_rng(0)
+        for index in range(seconds * 10):
+            samples = noise.integers(-9999, 9999, (1, rate // 10), dtype=np.int16)
+            frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+            frame.sample_rate, frame.pts = rate, index * rate // 10
+            for part in resampler.resample(frame):
+                container.mux(stream.encode(part))
+        container.mux(stream.encode())
+    return path
+
+
+def make_film(path: Path, codec: str, options: dict[str, str] | None = None) -> Path:
+    """Two seconds of noise with sound: every part of the file counts."""
+    noise = np.random.default_rng(0)
+    with av.open(str(path), "w", options=options or {}) as container:
+        video = container.add_stream(codec, rate=25)
+        video.width, video.height, video.pix_fmt = 160, 96, "yuv420p"
+        sound = container.add_stream("libopus" if path.suffix == ".webm" else "aac", rate=48000)
+        form = "flt" if path.suffix == ".webm" else "fltp"
+        for index in range(50):
+            picture = noise.integers(0, 255, (96, 160, 3), dtype=np.uint8)
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            samples = noise.random((1, 1920), dtype=np.float32) - 0.5
+            heard = av.AudioFrame.from_ndarray(samples, format=form, layout="mono")
+            heard.sample_rate, heard.pts = 48000, index * 1920
+            container.mux(sound.encode(heard))
+        container.mux(video.encode())
+        container.mux(sound.encode())
+    return path
+
+
+def make_animation(path: Path) -> Path:
+    from PIL import Image
+
+    noise = np.random.default_rng(0)
+    frames = [
+        Image.fromarray(noise.integers(0, 255, (64, 48, 3), dtype=np.uint8)) for _ in range(8)
+    ]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=40)
+    return path
+
+
+FAST = {"movflags": "+faststart"}  # the index comes first: a cut file still opens
+WHOLE = {
+    "faststart.mp4": lambda path: make_film(path, "h264", FAST),
+    "video.mp4": lambda path: make_film(path, "h264"),
+    "video.mkv": lambda path: make_film(path, "h264"),
+    "video.webm": lambda path: make_film(path, "libvpx-vp9"),
+    "sound.wav": lambda path: make_sound(path, "pcm_s16le"),
+    "sound.flac": lambda path: make_sound(path, "flac"),
+    "sound.mp3": lambda path: make_sound(path, "libmp3lame"),
+    "sound.opus": lambda path: make_sound(path, "libopus"),
+    "sound.m4a": lambda path: make_sound(path, "aac"),
+    "moving.webp": make_animation,
+    "moving.png": make_animation,
+    "moving.gif": make_animation,
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_cut_file_is_no_output_and_a_whole_one_is(tmp_path: Path, name: str) -> None:
+    file = WHOLE[name](tmp_path / name)
+    found = outputs.probe(file)
+    assert found.duration == pytest.approx(0.32 if name.startswith("moving") else 2.0, abs=0.05)
+    whole = file.read_bytes()
+    for part in (0.3, 0.67, 0.9):
+        file.write_bytes(whole[: int(len(whole) * part)])
+        with pytest.raises(OutputMissing):
+            outputs.probe(file)
+
+
+def test_an_animated_webp_is_a_video(tmp_path: Path) -> None:
+    found = outputs.probe(make_animation(tmp_path / "a.webp"))
+    assert (found.kind, found.frames, found.fps) == ("video", 8, 25.0)
+    assert (found.width, found.height, found.codec) == (48, 64, "webp")
+
+
 @pytest.mark.parametrize("damage", ["missing", "empty", "cut", "noise"])
 def test_a_broken_output_is_no_success(tmp_path: Path, damage: str) -> None:
     file = make_video(tmp_path / "a.mp4")

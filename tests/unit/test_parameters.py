@@ -124,6 +124,66 @@ def test_any_request_is_either_valid_or_invalid_parameters(params: dict[str, Any
         assert error.problems
 
 
+FPS = parameter("Integer", 20, 30, "fps", "", False, 24, 30, 1, "24, 25, 30")
+LAYERS = parameter("Integer", 21, 0, "layers", "", False, 0, 100, 1, "2\n4")
+LISTED = parameters.read(document(FPS, LAYERS))
+
+
+def test_numbers_of_a_list_and_no_others() -> None:
+    schema = parameters.schema(LISTED, name="test@1.0.0")
+    Draft202012Validator.check_schema(schema)
+    assert schema["properties"]["fps"] == {
+        "title": "Integer", "description": "", "type": "integer", "enum": [24, 25, 30], "default": 30,
+    }  # fmt: skip
+    assert parameters.validate(LISTED, {}) == {"fps": 30, "layers": None}
+    assert parameters.validate(LISTED, {"fps": 25.0, "layers": None})["fps"] == 25
+    assert parameters.validate(LISTED, {"layers": 4})["layers"] == 4
+    assert not list(Draft202012Validator(schema).iter_errors({"layers": None}))
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"fps": 27}, "27 is not one of 24, 25, 30; nearest 25"),
+        ({"fps": 60}, "60 is not one of 24, 25, 30; nearest 30"),
+        ({"fps": 29.97}, "29.97 is not a whole number"),
+        ({"fps": "30"}, "'30' is not a whole number"),
+        ({"fps": True}, "True is not a whole number"),
+        ({"fps": None}, "None is not a whole number"),
+        ({"fps": float("nan")}, "nan is not a whole number"),
+        ({"layers": 3}, "3 is not one of 2, 4; nearest 2 or 4"),
+        ({"layers": 0}, "0 is not one of 2, 4; nearest 2"),
+    ],
+)
+def test_a_number_that_is_not_of_the_list(params: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidParameters) as caught:
+        parameters.validate(LISTED, params)
+    assert [p.message for p in caught.value.problems] == [message]
+
+
+def test_a_list_of_numbers_may_be_missing_from_files_and_prompts() -> None:
+    bare, empty = (
+        parameters.read(document({**FPS, "widgets_values": FPS["widgets_values"][:7] + more}))
+        for more in ([], [""])
+    )
+    assert bare == empty
+    assert bare[0].limits == {"type": "integer", "minimum": 24, "maximum": 30}
+    inputs = dict(zip(parameters.WIDGETS["CallsheetInteger"], FPS["widgets_values"], strict=True))
+    prompt = {"20": {"class_type": "CallsheetInteger", "inputs": inputs}}
+    assert parameters.read(prompt)[0].limits["enum"] == [24, 25, 30]
+    del inputs["choices"]
+    assert parameters.read(prompt)[0].limits == bare[0].limits
+    by_name = {**FPS, "widgets_values": inputs}
+    assert parameters.read(document(by_name)) == bare
+
+
+def test_a_list_of_numbers_that_are_none_is_a_broken_file() -> None:
+    node = {**FPS, "widgets_values": [*FPS["widgets_values"][:7], "24\n29.97\nfast"]}
+    with pytest.raises(WorkflowError, match=r"its choice '29\.97' is no whole number") as caught:
+        parameters.read(document(node))
+    assert "'fast'" in str(caught.value)
+
+
 def test_command_line_texts_become_typed_values() -> None:
     texts = {"width": "640", "guidance": "3.5", "loop": "yes", "prompt": "12", "num_frames": "abc"}
     typed = parameters.from_text(ALL, texts)
@@ -143,10 +203,11 @@ def test_app_view_decides_the_order_in_both_forms_of_its_ids() -> None:
     [
         ([PROMPT, {**WIDTH, "widgets_values": [1, "prompt", "", False, 0, 9, 1]}], "'prompt'"),
         ([{**WIDTH, "widgets_values": [1, "", "", False, 0, 9, 1]}], "has no name"),
-        ([{**WIDTH, "widgets_values": [1, "width"]}], "holds no values"),
+        ([{**WIDTH, "widgets_values": [1, "width"]}],
+         "holds no values for description, required, min, max, step$"),
         ([{**WIDTH, "widgets_values": None}], "holds no values"),
     ],
-)
+)  # fmt: skip
 def test_a_broken_contract_is_a_workflow_error(nodes: list[dict[str, Any]], message: str) -> None:
     with pytest.raises(WorkflowError, match=message):
         parameters.read(document(*nodes))

@@ -1,11 +1,13 @@
 """Messages → one progress that never goes back."""
 
+import itertools
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from runner import progress
+from runner.job import Progress
 
 INFO = {
     "Load": {"output": ["MODEL"]},
@@ -60,3 +62,61 @@ def test_it_never_goes_back_and_never_leaves_0_to_1(sent: list[tuple[str, Any, f
         now = tracker.see(kind, data, float(index)).fraction
         assert last <= now <= 1.0
         last = now
+
+
+def test_the_time_left_is_measured_in_steps() -> None:
+    tracker = progress.tracker(PROMPT, INFO)
+    tracker.see("execution_start", {}, 0.0)
+    tracker.see("progress_state", state("1", 1, 1, "finished"), 100.0)  # a slow load tells nothing
+    tracker.see("progress_state", state("2", 1, 4), 102.0)
+    seen = tracker.see("progress_state", state("2", 2, 4), 104.0)
+    # Two steps of 2 s are left; the decoder is a fifth of the sampler: 1.6 s.
+    assert seen.eta is not None
+    assert abs(seen.eta - 5.6) < 0.1
+
+
+def test_windows_count_their_steps_anew() -> None:
+    tracker = progress.tracker(PROMPT, INFO)
+    text = {"node": "2", "text": "window 2 of 4\nmore"}
+    seen = tracker.see("progress_text", text, 0.0)
+    assert seen.stage == "Sample: window 2 of 4"
+    seen = tracker.see("progress_state", state("2", 4, 4), 1.0)
+    share = 30 / (30 + 6 + 3)  # the sampler's, of all three
+    assert abs(seen.fraction - share * 2 / 4) < 0.01
+    assert (seen.stage, seen.step, seen.steps) == ("Sample: window 2 of 4", 4, 4)
+
+
+def test_a_new_attempt_does_not_go_back() -> None:
+    tracker = progress.tracker(PROMPT, INFO)
+    before = tracker.see("progress_state", state("2", 3, 4), 1.0)
+    lost = tracker.see("engine_lost", {}, 2.0)
+    again = tracker.see("progress_state", state("2", 1, 4), 30.0)
+    assert lost.stage == "starting ComfyUI again"
+    assert lost.eta is None
+    assert before.fraction == lost.fraction == again.fraction
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 0.5)), max_size=60))
+def test_at_most_ten_a_second_and_none_backwards(sent: list[tuple[float, float]]) -> None:
+    now, got = [0.0], list[tuple[float, Progress]]()
+    steady = progress.Steady(lambda p: got.append((now[0], p)), clock=lambda: now[0])
+    for fraction, pause in sent:
+        now[0] += pause
+        steady(Progress(fraction, "x"))
+    assert all(b - a >= 0.1 for (a, _), (b, _) in itertools.pairwise(got))
+    now[0] += 0.1
+    steady.flush()
+    fractions = [p.fraction for _, p in got]
+    assert fractions == sorted(fractions)
+    if sent:
+        assert fractions[-1] == max(fraction for fraction, _ in sent)  # nothing is lost for good
+
+
+def test_a_preview_that_is_held_back_comes_with_the_next() -> None:
+    got: list[Progress] = []
+    steady = progress.Steady(got.append, clock=lambda: 0.0)
+    steady(Progress(0.1, "x"))
+    steady(Progress(0.2, "x", preview=b"picture"))
+    steady(Progress(0.3, "x"))
+    steady.flush()
+    assert [(p.fraction, p.preview) for p in got] == [(0.1, None), (0.3, b"picture")]

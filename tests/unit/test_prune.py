@@ -55,6 +55,29 @@ def test_switches_in_a_row() -> None:
     assert set(drop_decided(prompt, INFO)) == {"a", "save"}
 
 
+def gated(enabled: Any) -> dict[str, dict[str, Any]]:
+    return {
+        "loader": node("Loader"),
+        "gate": node("CallsheetOnlyIf", enabled=enabled, passed=["loader", 0]),
+        "on": node("CallsheetBoolean", value=False),
+        "save": node("Save", model=["gate", 0], images=[]),
+    }
+
+
+def test_a_closed_gate_is_no_link_and_an_open_one_is_what_it_passes() -> None:
+    for enabled in (False, ["on", 0]):
+        pruned = drop_decided(gated(enabled), INFO)
+        assert set(pruned) == {"save"}
+        assert pruned["save"]["inputs"] == {"images": []}
+    pruned = drop_decided(gated(True), INFO)
+    assert set(pruned) == {"loader", "save"}
+    assert pruned["save"]["inputs"]["model"] == ["loader", 0]
+
+
+def test_a_gate_that_a_node_decides_stays() -> None:
+    assert "gate" in drop_decided(gated(["math", 0]) | {"math": node("Math")}, INFO)
+
+
 def test_an_optional_number_that_is_not_given_decides() -> None:
     number = node("CallsheetNumber", value=0, required=False, min=1, max=10, step=0)
     switch = node("ComfySwitchNode", switch=["n", 1], on_true=["lora", 0], on_false=["plain", 0])

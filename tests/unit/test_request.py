@@ -33,6 +33,14 @@ INFO: dict[str, Any] = {
         name: [kind, {"socketless": True}] for name, kind in (
             ("name", "STRING"), ("description", "STRING"), ("required", "BOOLEAN"),
             ("min_length", "INT"), ("max_length", "INT"))}}}, "output": ["STRING", "BOOLEAN"]},
+    "LoadImage": {"input": {"required": {"image": [["a.png"], {"image_upload": True}]}},
+                  "output": ["IMAGE"]},
+    "LoadVideo": {"input": {"required": {"file": ["COMBO", {"options": [], "video_upload": True}]}},
+                  "output": ["VIDEO"]},
+    "LoadAudio": {"input": {"required": {"audio": ["COMBO", {"options": [], "audio_upload": True}]}},
+                  "output": ["AUDIO"]},
+    "LoadMesh": {"input": {"required": {"model": ["COMBO", {"options": [], "mesh_upload": True}]}},
+                 "output": ["MESH"]},
     "Save": {"input": {"required": {"images": ["LATENT", {}], "filename_prefix": ["STRING", {}]}},
              "output": [], "output_node": True},
 }  # fmt: skip
@@ -122,6 +130,38 @@ def test_a_title_that_two_nodes_share_asks_for_an_id() -> None:
     assert problems(workflow, {"Sample.steps": 4}) == {
         "Sample.steps": "2 nodes have this title; write 5.steps, 8.steps"
     }
+
+
+MEDIA = [("LoadImage", "image", "image"), ("LoadVideo", "file", "video"),
+         ("LoadAudio", "audio", "audio"), ("LoadMesh", "model", "text")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("node", "widget", "kind"), MEDIA)
+@pytest.mark.parametrize("by_title", [True, False])
+def test_a_widget_that_uploads_takes_a_file(
+    node: str, widget: str, kind: str, by_title: bool
+) -> None:
+    loader = {"id": 7, "type": node, "title": "Load", "inputs": [], "outputs": [],
+              "widgets_values": ["a.png"]}  # fmt: skip
+    linear = {"inputs": [] if by_title else [[7, widget]], "outputs": []}
+    workflow = Workflow(document(loader, linearData=linear), None, "stranger", "0.0.0")
+    name = f"Load.{widget}" if by_title else widget
+    ready = request(workflow, **{name: "https://example.test/a?token=1"})
+    assert [(p.name, p.kind) for p in ready.media] == [(name, kind)] * (kind != "text")
+    assert ready.values[name] == "https://example.test/a?token=1"
+    if kind != "text":
+        filled = ready.with_files({name: "callsheet/1/0.png"})
+        assert filled.document["nodes"][0]["widgets_values"][0] == "callsheet/1/0.png"
+        assert filled.values[name] == "callsheet/1/0.png"
+        assert problems(workflow, {name: ""}) == {name: "is empty; a URL is needed"}
+    assert request(workflow).media == []
+
+
+def test_what_is_empty_in_the_file_and_not_given_stays_empty() -> None:
+    workflow = stranger(APP)
+    workflow.document["nodes"][0]["widgets_values"][0] = ""
+    assert prompt_inputs(request(workflow))["text"] == ""
+    assert prompt_inputs(request(workflow, my_prompt=None))["text"] == ""
 
 
 def test_a_single_widget_of_a_workflow_with_parameters() -> None:

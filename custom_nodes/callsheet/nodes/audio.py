@@ -68,8 +68,9 @@ class FitAudio(io.ComfyNode):
             ],
         )
 
+    # Async, although it waits for nothing: ComfyUI runs such nodes before it loads models.
     @classmethod
-    def execute(cls, audio, start, duration, fps, frames) -> io.NodeOutput:
+    async def execute(cls, audio, start, duration, fps, frames) -> io.NodeOutput:
         rate = audio["sample_rate"]
         part = sounds.trim(audio["waveform"][:1], rate=rate, start=start, duration=duration)
         encode = sounds.for_encoder(

@@ -142,10 +142,12 @@ def columns() -> list[dict[str, Any]]:
     """Of the list editor; without it, the rows are JSON in a text area."""
     most = lora.STRONGEST
     return [
-        {"name": "lora", "type": "choice", "choices": folder_paths.get_filename_list(FOLDER)},
+        {"name": "on", "type": "boolean", "default": True, "tooltip": "Off: it is not loaded."},
+        {"name": "lora", "label": "LoRA", "type": "choice",
+         "choices": folder_paths.get_filename_list(FOLDER), "none": f"models/{FOLDER} is empty",
+         "tooltip": f"A file in models/{FOLDER}."},
         {"name": "strength", "type": "number", "default": 1.0, "min": -most, "max": most,
-         "step": 0.05},
-        {"name": "on", "type": "boolean", "default": True},
+         "step": 0.05, "tooltip": "1 is as trained, 0 is off, below 0 the opposite. Empty: 1."},
     ]  # fmt: skip
 
 

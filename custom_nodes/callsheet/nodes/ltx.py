@@ -1,4 +1,8 @@
-"""LTX-2: presets to numbers, and pictures at given frames."""
+"""LTX-2: presets to numbers, and pictures at given frames.
+
+What needs no model has an async `execute`, although it waits for nothing: ComfyUI runs such nodes
+before others, and so what they refuse is refused before a model is loaded.
+"""
 
 import logging
 
@@ -116,7 +120,7 @@ class LtxPlan(io.ComfyNode):
         return "; ".join(found) or True
 
     @classmethod
-    def execute(cls, preset, width, height, duration, fps, steps, presets) -> io.NodeOutput:
+    async def execute(cls, preset, width, height, duration, fps, steps, presets) -> io.NodeOutput:
         plan = ltx.plan(
             preset=ltx.choose_preset(ltx.parse_presets(presets), preset),
             width=width,
@@ -233,6 +237,10 @@ class FitKeyframes(io.ComfyNode):
                     tooltip="As LTXV Preprocess: quality of the H.264 frame that the picture "
                     "becomes (CRF), higher is worse; 0 leaves it as it is.",
                 ),
+                frames_input(
+                    "Frames that are kept of the video: keyframes that do not fit into them are "
+                    "refused here already; 0 leaves it to the guides."
+                ),
             ],
             outputs=[
                 Keyframes.Output(display_name="keyframes", tooltip="The same places and strengths.")
@@ -240,7 +248,9 @@ class FitKeyframes(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, keyframes, img_compression, **size) -> io.NodeOutput:
+    async def execute(cls, keyframes, img_compression, frames=0, **size) -> io.NodeOutput:
+        if frames:
+            places_of(keyframes, frames)
         return io.NodeOutput(
             [
                 {**one, "image": compressed(image.fit(one["image"], **size), img_compression)}
@@ -314,16 +324,15 @@ def keyframe_inputs() -> list[io.Input]:
         Keyframes.Input(
             "keyframes", tooltip="Pictures with place and strength; a Keyframes parameter."
         ),
-        io.Int.Input(
-            "frames",
-            default=0,
-            min=0,
-            max=9999,
-            optional=True,
-            tooltip="Frames that are kept of the video: the last keyframe stands on the last of "
-            "them; 0 is all that the latent holds.",
+        frames_input(
+            "Frames that are kept of the video: the last keyframe stands on the last of "
+            "them; 0 is all that the latent holds."
         ),
     ]
+
+
+def frames_input(tooltip: str) -> io.Input:
+    return io.Int.Input("frames", default=0, min=0, max=9999, optional=True, tooltip=tooltip)
 
 
 def guides_of(keyframes, positive, vae, latent, frames: int) -> list[tuple]:
@@ -331,13 +340,18 @@ def guides_of(keyframes, positive, vae, latent, frames: int) -> list[tuple]:
     there = frames_in(positive, vae, latent)
     if frames > there:
         raise ValueError(f"frames: {frames} are kept, but the latent holds only {there}")
-    try:
-        places = positions.frame_indexes([one["position"] for one in keyframes], frames or there)
-    except ValueError as error:
-        raise ValueError(f"keyframes: {error}") from error
+    places = places_of(keyframes, frames or there)
     return [
         (one["image"], place, one["strength"]) for one, place in zip(keyframes, places, strict=True)
     ]
+
+
+def places_of(keyframes, frames: int) -> list[int]:
+    """The frame of each keyframe; ValueError where they do not fit."""
+    try:
+        return positions.frame_indexes([one["position"] for one in keyframes], frames)
+    except ValueError as error:
+        raise ValueError(f"keyframes: {error}") from error
 
 
 def frames_in(positive, vae, latent) -> int:

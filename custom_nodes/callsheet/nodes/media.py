@@ -149,8 +149,9 @@ class Audio(io.ComfyNode):
     def fingerprint_inputs(cls, value, **_) -> str:
         return state(value)
 
+    # Async, although it waits for nothing: ComfyUI runs such nodes before it loads models.
     @classmethod
-    def execute(cls, value, name, description, required, max_duration) -> io.NodeOutput:
+    async def execute(cls, value, name, description, required, max_duration) -> io.NodeOutput:
         check(name, cls.problem(value, required, max_duration))
         if not value:
             return io.NodeOutput(None, 0.0, False)
@@ -286,8 +287,9 @@ class KeyframeList(io.ComfyNode):
         rows, _ = keyframes.parse(value) if isinstance(value, str) else ([], [])
         return " ".join(state(row.image) for row in rows)
 
+    # Async, although it waits for nothing: ComfyUI runs such nodes before it loads models.
     @classmethod
-    def execute(cls, value, name, description, required, min_rows, max_rows) -> io.NodeOutput:
+    async def execute(cls, value, name, description, required, min_rows, max_rows) -> io.NodeOutput:
         rows, problems = cls.rows(value or "", required, min_rows, max_rows)
         check(name, "; ".join(problems))
         loaded = [

@@ -10,7 +10,7 @@ ALIASES = ["parameter", "callsheet", "input", "primitive", "external"]
 # Beyond it, JavaScript's numbers (the editor's, and most callers') lose digits.
 SAFE_INTEGER = 2**53 - 1
 LARGE = 1e9
-ZERO_IS_NOT_GIVEN = 'Where it is not required and 0 lies outside min..max, 0 is "not given".'
+ZERO_IS_NOT_GIVEN = 'Where it is not required and 0 is not allowed, 0 is "not given".'
 
 
 def contract(*, required: bool = True) -> list[io.Input]:
@@ -66,6 +66,19 @@ def number_limit(name: str, *, default: float, tooltip: str, least: float = -LAR
         socketless=True,
         advanced=True,
         tooltip=tooltip,
+    )
+
+
+def only_numbers() -> io.Input:
+    """Optional: workflows were saved, and prompts are sent, without it."""
+    return io.String.Input(
+        "choices",
+        default="",
+        optional=True,
+        socketless=True,
+        advanced=True,
+        tooltip="The only numbers allowed, as in 24, 25, 30; min, max and step do not count then. "
+        "Empty: whatever those allow.",
     )
 
 
@@ -172,6 +185,7 @@ class Integer(io.ComfyNode):
                     tooltip="Allowed are min, min + step, min + 2·step, …; "
                     "min 1 and step 4: 1, 5, 9, …",
                 ),
+                only_numbers(),
             ],
             outputs=[
                 IntOrFloat.Output(display_name="value", tooltip="The number; 0 when not given."),
@@ -180,20 +194,32 @@ class Integer(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, value, name, required, min, max, step) -> bool | str:
+    def validate_inputs(cls, value, name, required, min, max, step, choices="") -> bool | str:
         if value is None:  # linked: known in execution only
             return True
-        return verdict(name, cls.problem(value, required, min, max, step))
+        return verdict(name, cls.problem(value, required, min, max, step, choices))
 
     @classmethod
-    def execute(cls, value, name, description, required, min, max, step) -> io.NodeOutput:
-        check(name, cls.problem(value, required, min, max, step))
-        missing = limits.stands_for_not_given(value, minimum=min, maximum=max, required=required)
+    def execute(
+        cls, value, name, description, required, min, max, step, choices=""
+    ) -> io.NodeOutput:
+        check(name, cls.problem(value, required, min, max, step, choices))
+        missing = limits.stands_for_not_given(
+            value,
+            minimum=min,
+            maximum=max,
+            required=required,
+            choices=limits.whole_choices(choices),
+        )
         return io.NodeOutput(value, not missing)
 
     @staticmethod
-    def problem(value: int, required: bool, min: int, max: int, step: int) -> str | None:
-        return limits.integer_problem(value, minimum=min, maximum=max, step=step, required=required)
+    def problem(
+        value: int, required: bool, min: int, max: int, step: int, choices: str
+    ) -> str | None:
+        return limits.integer_problem(
+            value, minimum=min, maximum=max, step=step, required=required, choices=choices
+        )
 
 
 class Number(io.ComfyNode):

@@ -1,4 +1,4 @@
-"""One of several branches; only that one runs."""
+"""One of several branches, or a branch or nothing; only what is needed runs."""
 
 from comfy_api.latest import io
 
@@ -53,6 +53,46 @@ class Pick(io.ComfyNode):
     @classmethod
     def execute(cls, index, **linked) -> io.NodeOutput:
         return io.NodeOutput(linked[picked(index, linked)])
+
+
+class OnlyIf(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        template = io.MatchType.Template("any")
+        return io.Schema(
+            node_id="CallsheetOnlyIf",
+            display_name="Only if",
+            category="callsheet/video",
+            description="Passes its input on, or nothing, as if the next node's optional input "
+            "were not linked. What feeds it runs only if it is passed on.",
+            search_aliases=["callsheet", "switch", "gate", "optional", "lazy", "condition"],
+            inputs=[
+                io.Boolean.Input(
+                    "enabled", default=True, tooltip="Off: nothing is passed on, nothing is run."
+                ),
+                io.MatchType.Input(
+                    "passed",
+                    template=template,
+                    lazy=True,
+                    tooltip="Passed on, and executed, when enabled is on.",
+                ),
+            ],
+            outputs=[
+                io.MatchType.Output(
+                    template=template,
+                    display_name="passed",
+                    tooltip="The input as it is, or nothing: into optional inputs only.",
+                )
+            ],
+        )
+
+    @classmethod
+    def check_lazy_status(cls, enabled, passed=None) -> list[str]:
+        return ["passed"] if enabled else []
+
+    @classmethod
+    def execute(cls, enabled, passed=None) -> io.NodeOutput:
+        return io.NodeOutput(passed if enabled else None)
 
 
 def picked(index: int, linked: dict[str, object]) -> str:

@@ -23,3 +23,10 @@ ComboOrString = io.Custom(Loose("COMBO,STRING"))
 # A list of {"image": [1, height, width, 3], "position": None, "first", "last" or 0 to 1 of the video,
 # "strength": 0 to 1}. Nodes must not change it: ComfyUI keeps it for the next job.
 Keyframes = io.Custom("KEYFRAMES")
+# One or two of {"audio": AUDIO as given, "bbox": None or (x, y, width, height) as given, "mask": None or
+# [1, height, width], 1 where the speaker is seen}. Once arranged, each also has "voice": AUDIO
+# [1, 1, samples] at 16 kHz, "starts": seconds at which it begins, "seconds": length of all together.
+Speakers = io.Custom("SPEAKERS")
+# {"speakers": [[frames, 12 layers, 768 channels] of wav2vec2-base at 25 fps, for each of one or two],
+# "frames": int}. What each says over the whole video; zeros where a voice is silent.
+Speech = io.Custom("SPEECH")

@@ -19,6 +19,7 @@ TRACK_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12
                7350)  # fmt: skip
 TRACK_CHANNELS = (1, 2, 6)
 FALLBACK_RATE = 48000
+FINEST = 3000  # largest denominator of a ratio of rates
 
 
 def trim(
@@ -62,7 +63,7 @@ def for_encoder(
     samples = encoder_samples(video_frames=video_frames, fps=fps)
     heard = waveform if waveform.shape[1] <= 2 else mixed(waveform)
     if rate != ENCODER_RATE:
-        heard = torchaudio.functional.resample(heard, rate, ENCODER_RATE)
+        heard = resampled(heard, rate=rate, to=ENCODER_RATE)
     heard = heard[..., :samples]
     return torch.nn.functional.pad(heard, (0, samples - heard.shape[-1]))
 
@@ -85,7 +86,21 @@ def for_track(waveform: torch.Tensor, *, rate: int) -> tuple[torch.Tensor, int]:
         waveform = mixed(waveform)
     if rate in TRACK_RATES:
         return waveform, rate
-    return torchaudio.functional.resample(waveform, rate, FALLBACK_RATE), FALLBACK_RATE
+    return resampled(waveform, rate=rate, to=FALLBACK_RATE), FALLBACK_RATE
+
+
+def resampled(waveform: torch.Tensor, *, rate: int, to: int) -> torch.Tensor:
+    """At `to` Hz, by the nearest ratio of small numbers.
+
+    Between rates that share no divisor, such as 44099 and 44100, the filters alone would take
+    gigabytes. Usual rates are met exactly, others to 10 ms in a minute.
+    """
+    up = Fraction(to, rate)
+    slower = min(up, 1 / up).limit_denominator(FINEST) or Fraction(1, round(max(up, 1 / up)))
+    before, after = slower.numerator, slower.denominator
+    if up < 1:
+        before, after = after, before
+    return torchaudio.functional.resample(waveform, before, after)
 
 
 def mixed(waveform: torch.Tensor) -> torch.Tensor:

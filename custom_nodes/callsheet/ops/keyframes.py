@@ -146,10 +146,9 @@ def frame_indexes(positions: list[Position], frames: int, *, grid: int = 8) -> l
         raise ValueError(f"{frames} frames; a video has at least 1")
     last, cells = frames - 1, cells_in(frames, grid=grid)
     if len(positions) > cells:
-        every = f" {grid} frames apart" if grid > 1 else ""
-        raise ValueError(
-            f"{keyframes(len(positions))} do not fit: {frames} frames have room for {cells}{every}"
-        )
+        where = f", on every {grid}th frame and on the last" if grid > 1 and cells > 1 else ""
+        there = "1 frame has" if frames == 1 else f"{frames} frames have"
+        raise ValueError(f"{keyframes(len(positions))} do not fit: {there} room for {cells}{where}")
     placed = [snap(share * last, last=last, grid=grid) for share in spread(positions)]
     taken: dict[int, int] = {}
     problems: list[str] = []

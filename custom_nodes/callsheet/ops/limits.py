@@ -6,21 +6,36 @@ Each `…_problem` answers None, or one sentence without the parameter's name (t
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Sequence
 
 # 0.1 + 0.2 is 0.30000000000000004, and people mean 0.3: off by a millionth of a step is on it.
 TOLERANCE = 1e-6
+WHOLE = re.compile(r"-?[0-9]{1,15}")  # more digits than JavaScript keeps are no choice
 
 
-def stands_for_not_given(value: float, *, minimum: float, maximum: float, required: bool) -> bool:
+def stands_for_not_given(
+    value: float, *, minimum: float, maximum: float, required: bool, choices: Sequence[int] = ()
+) -> bool:
     """An optional number says "not given" by 0, where 0 could not be meant as a value."""
-    return not required and value == 0 and not minimum <= 0 <= maximum
+    meant = 0 in choices if choices else minimum <= 0 <= maximum
+    return not required and value == 0 and not meant
 
 
 def integer_problem(
-    value: int, *, minimum: int, maximum: int, step: int, required: bool
+    value: int, *, minimum: int, maximum: int, step: int, required: bool, choices: str = ""
 ) -> str | None:
-    if stands_for_not_given(value, minimum=minimum, maximum=maximum, required=required):
+    """`choices`, such as `24, 25, 30`, stand in place of minimum, maximum and step."""
+    try:
+        offered = whole_choices(choices)
+    except ValueError as error:
+        return str(error)
+    if stands_for_not_given(
+        value, minimum=minimum, maximum=maximum, required=required, choices=offered
+    ):
         return None
+    if offered:
+        return whole_choice_problem(value, choices=offered)
     return range_problem(value, minimum=minimum, maximum=maximum) or whole_step_problem(
         value, minimum=minimum, maximum=maximum, step=step
     )
@@ -66,6 +81,24 @@ def parse_choices(text: str) -> list[str]:
     return list(dict.fromkeys(line for line in lines if line))
 
 
+def whole_choices(text: str) -> list[int]:
+    """`24, 25, 30`, or one per line; ValueError names what is no whole number."""
+    parts = [part for part in re.split(r"[\s,]+", text) if part]
+    wrong = [part for part in parts if not WHOLE.fullmatch(part)]
+    if wrong:
+        raise ValueError(f"its choices are no whole numbers: {', '.join(wrong)}; write 24, 25, 30")
+    return list(dict.fromkeys(map(int, parts)))
+
+
+def whole_choice_problem(value: int, *, choices: list[int]) -> str | None:
+    if value in choices:
+        return None
+    distance = min(abs(choice - value) for choice in choices)
+    near = sorted(choice for choice in choices if abs(choice - value) == distance)
+    offered = ", ".join(map(str, choices))
+    return f"{value} is not one of {offered}; nearest {' or '.join(map(str, near))}"
+
+
 def range_problem(value: float, *, minimum: float, maximum: float) -> str | None:
     if minimum > maximum:
         return f"its limits allow nothing: min {show(minimum)} is above max {show(maximum)}"
@@ -74,12 +107,17 @@ def range_problem(value: float, *, minimum: float, maximum: float) -> str | None
     return None
 
 
-def whole_step_problem(value: int, *, minimum: int, maximum: int, step: int) -> str | None:
-    """Integers of any size exactly; a step of 0 or less allows every one."""
+def whole_step_problem(
+    value: int, *, minimum: int, maximum: int, step: int, reason: str = ""
+) -> str | None:
+    """Integers of any size exactly; a step of 0 or less allows every one.
+
+    `reason`, of the step, stands behind it.
+    """
     if step <= 0 or (value - minimum) % step == 0:
         return None
     below = value - (value - minimum) % step
-    rule = multiple_of(step, start=minimum % step)
+    rule = multiple_of(step, start=minimum % step) + reason
     return f"{value} is not {rule}; {nearest(below, below + step, maximum=maximum)}"
 
 

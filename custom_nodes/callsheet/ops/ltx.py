@@ -158,7 +158,7 @@ def problems(
 ) -> list[str]:
     """What is wrong, by name. None is not known yet."""
     found = [
-        f"{name}: {problem}{' (two stages)' if two_stage and 'multiple' in problem else ''}"
+        f"{name}: {problem}"
         for name, size in (("width", width), ("height", height))
         if size is not None and (problem := size_problem(size, two_stage=bool(two_stage)))
     ]
@@ -171,9 +171,11 @@ def problems(
 
 def size_problem(size: int, *, two_stage: bool) -> str | None:
     scale = 2 if two_stage else 1
-    return limits.integer_problem(
-        size, minimum=SMALLEST * scale, maximum=LARGEST, step=GRID * scale, required=True
-    )
+    least, step = SMALLEST * scale, GRID * scale
+    reason = " (two stages)" if two_stage else ""
+    if outside := limits.range_problem(size, minimum=least, maximum=LARGEST):
+        return outside + reason
+    return limits.whole_step_problem(size, minimum=least, maximum=LARGEST, step=step, reason=reason)
 
 
 def duration_problem(duration: float, *, fps: float | None) -> str | None:

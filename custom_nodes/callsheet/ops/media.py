@@ -78,6 +78,22 @@ def load_picture(path: str) -> tuple[torch.Tensor, torch.Tensor]:
     return image, 1 - torch.from_numpy(alpha)[None]
 
 
+def load_white(path: str) -> torch.Tensor:
+    """[1, height, width], 0 to 1: how white a picture is; what is transparent in it is black."""
+    picture = open_picture(path)
+    white = brightness(torch.from_numpy(colours(picture))[None])
+    if not picture.has_transparency_data:
+        return white
+    alpha = np.asarray(picture.convert("RGBA").getchannel("A"), dtype=np.float32) / 255
+    return white * torch.from_numpy(alpha)
+
+
+def brightness(images: torch.Tensor) -> torch.Tensor:
+    """[n, height, width, 3 or more] → [n, height, width]: their luma, ITU-R BT.601."""
+    red, green, blue = images[..., :3].unbind(dim=-1)
+    return (0.299 * red + 0.587 * green + 0.114 * blue).clamp(0, 1)
+
+
 def colours(picture: Image.Image) -> np.ndarray:
     """[height, width, 3], 0 to 1."""
     if picture.mode.startswith("I") or picture.mode == "F":

@@ -1,5 +1,5 @@
 # pyright: basic, reportMissingImports=false
-"""A LoRA for the stand-in WAN transformer: stronger colours in a tint of its own.
+"""A LoRA for a stand-in WAN transformer: stronger colours in a tint of its own.
 
 That is what the few-step LoRAs are for: they make up for running without guidance.
 """
@@ -9,17 +9,15 @@ import zlib
 import torch
 
 from runner.rehearsal.family import Weights
-from runner.rehearsal.weights import wan_transformer
 
 _STRENGTH = 2.2  # added to the colours, relative to what they are
 _TINT = 0.04  # of it mixes r, g and b as the LoRA's name has it
 
 
-def build(name: str) -> Weights:
+def build(name: str, transformer: Weights) -> Weights:
+    """Of this name, for this transformer: its first block writes the words' colours."""
     luck = torch.Generator().manual_seed(zlib.crc32(name.encode()))
-    weight = wan_transformer.build(composes=True, lights=False).tensors[
-        "blocks.0.cross_attn.o.weight"
-    ]
+    weight = transformer.tensors["blocks.0.cross_attn.o.weight"]
     up, down = _factors(weight, torch.randn(3, 3, generator=luck) * _TINT)
     key = "diffusion_model.blocks.0.cross_attn.o"
     return Weights(

@@ -3,13 +3,14 @@
 // the server checks limits on its own.
 
 import { app } from "../../../scripts/app.js";
-import { nearestAllowed, numberLimits } from "./limits.js";
+import { nearestAllowed, numberLimits, wholeChoices } from "./limits.js";
 
 const NUMBERS = ["CallsheetInteger", "CallsheetNumber"];
-const FILES = ["CallsheetImage", "CallsheetAudio", "CallsheetVideo", "CallsheetKeyframes"]; // their editors: lists.js
-const PARAMETERS = [...NUMBERS, ...FILES, "CallsheetText", "CallsheetBoolean", "CallsheetChoice", "CallsheetSeed"];
+const FILES = ["CallsheetImage", "CallsheetAudio", "CallsheetVideo"];
+const LISTS = ["CallsheetKeyframes", "CallsheetSpeakers"]; // their editors: lists.js
+const PARAMETERS = [...NUMBERS, ...FILES, ...LISTS, "CallsheetText", "CallsheetBoolean", "CallsheetChoice", "CallsheetSeed"];
 const COLOR = { header: "#1d4f4b", body: "#163230" };
-const WIDTH = { CallsheetText: 360, CallsheetKeyframes: 400, default: 280 }; // pixels
+const WIDTH = { CallsheetText: 360, CallsheetKeyframes: 400, CallsheetSpeakers: 400, default: 280 }; // pixels
 
 const widget = (node, name) => node.widgets?.find((candidate) => candidate.name === name);
 
@@ -26,6 +27,7 @@ function limitNumber(node) {
       min: widget(node, "min").value,
       max: widget(node, "max").value,
       step: widget(node, "step").value,
+      choices: wholeChoices(widget(node, "choices")?.value), // an Integer's only
       optional: !widget(node, "required").value,
       value: value.value,
     });
