@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import StorageError
+from runner.storage.faults import StorageRefused
+from runner.storage.naming import Fields
 
 
 @dataclass(frozen=True)
 class LocalStorage:
     folder: Path
+    overwrite: bool = True  # False: a file that is there stays, and storing is refused
 
     def require_writable(self) -> None:
         """Raises StorageError if nothing can be stored here: better known before the render."""
@@ -21,9 +24,16 @@ class LocalStorage:
         except OSError as error:
             raise StorageError(f"{self.folder} cannot be written: {error.strerror}") from error
 
-    def put(self, file: Path, name: str) -> str:
-        """Move the file: renamed within a file system, streamed to another. Never half a file."""
+    def put(self, file: Path, name: str, fields: Fields | None = None) -> str:  # noqa: ARG002
+        """Move the file: renamed within a file system, streamed to another. Never half a file.
+
+        A folder has no template: `fields` are not used.
+        """
         target = self.folder.resolve() / name
+        if not self.overwrite and target.exists():
+            raise StorageRefused(
+                f"{target}: the file is there already, and is not to be overwritten"
+            )
         part = target.with_name(f".{target.name}.part")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
