@@ -65,6 +65,12 @@ class InvalidParameters(RequestError):
         self.problems = tuple(problems)
 
 
+class JobConflict(RequestError):
+    """The job id belongs to another request."""
+
+    code = "job_conflict"
+
+
 class InputError(RequestError):
     """An input file cannot be had or is not what the workflow takes."""
 
@@ -101,15 +107,41 @@ class ExecutionFailed(EngineError):
 
 
 class OutOfMemory(ExecutionFailed):
+    """`details["memory"]` says which, GPU or main, and the figures that the exception names."""
+
     code = "out_of_memory"
 
 
 class Canceled(EngineError):
+    """The caller has ended the job."""
+
     code = "canceled"
 
 
+class Interrupted(EngineError):
+    """Somebody else has ended the job, in ComfyUI itself."""
+
+    code = "interrupted"
+    retryable = True
+
+
 class TimedOut(EngineError):
+    """One of a job's three deadlines has passed; `details` has the `limit` in seconds."""
+
     code = "timed_out"
+
+
+class RanTooLong(TimedOut):
+    code = "timed_out_total"
+
+
+class QueuedTooLong(TimedOut):
+    code = "timed_out_queue"
+    retryable = True
+
+
+class Stalled(TimedOut):
+    code = "timed_out_stalled"
     retryable = True
 
 

@@ -102,6 +102,7 @@ class Progress:
     step: int | None = None
     steps: int | None = None
     eta: float | None = None  # seconds
+    preview: bytes | None = None  # a JPEG or PNG of what is being made, where it was asked for
 
 
 Report = Callable[[Progress], None]
@@ -117,9 +118,27 @@ class Result:
     seed: int | None
     timings: Mapping[str, float]  # seconds per stage
     rehearsal: bool = False
+    notes: tuple[str, ...] = ()  # what was not as asked for, for people
+    request: str = ""  # fingerprint of what was asked for
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "artifacts": [_artifact(a) for a in self.artifacts]}
+
+    @classmethod
+    def from_dict(cls, said: Mapping[str, Any]) -> "Result":
+        """The inverse of `to_dict`. Raises KeyError, TypeError, ValueError for anything else."""
+        artifacts = [_artifact_of(a) for a in said["artifacts"]]
+        own: dict[str, Any] = {
+            "status": Status(said["status"]),
+            "artifacts": tuple(artifacts),
+            "notes": tuple(said.get("notes", ())),
+        }
+        return cls(**{**said, **own})
+
+
+def _artifact_of(said: Mapping[str, Any]) -> Artifact:
+    probe: Any = Probe(**said["probe"])
+    return Artifact(**{**said, "probe": probe})
 
 
 def _artifact(artifact: Artifact) -> dict[str, Any]:

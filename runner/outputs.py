@@ -12,15 +12,20 @@ from typing import Any
 
 import av
 import av.error
+from av.container import InputContainer
+from av.stream import Stream
+from PIL import Image
 
 from runner.errors import OutputMissing
 from runner.job import Outcome, OutputFile, Probe, Saved
 from runner.shape import mapping, sequence
 from runner.workflow import linear_data
 
-_MEDIA = {".mp4", ".webm", ".mov", ".mkv", ".gif", ".png", ".jpg", ".jpeg", ".webp", ".flac",
-          ".mp3", ".wav", ".opus", ".ogg", ".m4a"}  # fmt: skip
-_IMAGE_CONTAINERS = re.compile(r"_pipe$|^image2$|^gif$")
+_PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".gif"}  # FFmpeg decodes no animated WebP
+_MEDIA = {".mp4", ".webm", ".mov", ".mkv", ".flac", ".mp3", ".wav", ".opus", ".ogg", ".m4a"}
+_TOLERANCE = 0.15  # seconds
+_TAIL = 1.0  # seconds that are decoded at least: a sound's decoder needs a start
+_OGG_PAGE = 65307  # bytes at most
 
 
 @dataclass(frozen=True)
@@ -108,17 +113,18 @@ def _text_file(name: str, text: str, folder: Path) -> OutputFile:
 
 
 def probe(path: Path) -> Probe:
-    """What a media file holds, read from the file; kind `other` for what is no media.
+    """What a media file holds, read from the file to its end; kind `other` for what is no media.
 
-    Raises OutputMissing if it is missing, empty, or media that does not decode.
+    Raises OutputMissing if it is missing, empty, shorter than it says, or does not decode.
     """
     if not path.is_file() or not path.stat().st_size:
         raise OutputMissing(f"{path.name} is missing or empty")
-    if path.suffix.lower() not in _MEDIA:
+    suffix = path.suffix.lower()
+    if suffix not in (*_PICTURES, *_MEDIA):
         return Probe(kind="other")
     try:
-        return _probe(path)
-    except (av.error.FFmpegError, StopIteration) as error:
+        return _probe_picture(path) if suffix in _PICTURES else _probe_media(path)
+    except (av.error.FFmpegError, OSError, SyntaxError, ValueError, StopIteration) as error:
         raise OutputMissing(f"{path.name} cannot be decoded: {error}") from error
 
 
@@ -144,32 +150,118 @@ def stem(job_id: str) -> str:
     return short if short == job_id else f"{short}-{mark}"
 
 
-def _probe(path: Path) -> Probe:
+def _probe_picture(path: Path) -> Probe:
+    """A still picture, or an animated WebP, PNG or GIF as a video; every frame is decoded."""
+    with Image.open(path) as picture:
+        milliseconds = 0.0
+        frames = getattr(picture, "n_frames", 1)
+        for index in range(frames):
+            picture.seek(index)
+            picture.load()
+            milliseconds += float(picture.info.get("duration") or 0)
+        name = str(picture.format).lower()
+        if frames == 1:
+            return Probe("image", name, name, *picture.size, frames=1)
+        seconds = milliseconds / 1000 or None
+        fps = frames / seconds if seconds else None
+        return Probe("video", name, name, *picture.size, frames, fps, seconds)
+
+
+def _probe_media(path: Path) -> Probe:
     with av.open(str(path)) as container:
         audio = container.streams.audio[0] if container.streams.audio else None
         sound: dict[str, Any] = {"has_audio": audio is not None}
         if audio is not None:
             sound |= {"audio_codec": audio.codec_context.name, "sample_rate": audio.sample_rate}
         seconds = container.duration / av.time_base if container.duration else None
+        extents = _read_through(container)
+        _require_whole(container, extents)
+        if container.format.name == "ogg":
+            _require_last_page(path)
+        for stream, extent in extents.items():
+            _decode_end(container, stream, extent)
         if not container.streams.video:
             return Probe("audio", container.format.name, duration=seconds, **sound)
         video = container.streams.video[0]
-        next(container.decode(video))  # the first frame decodes
-        container.seek(0)
-        frames = sum(1 for packet in container.demux(video) if packet.size)
-        still = frames == 1 and bool(_IMAGE_CONTAINERS.search(container.format.name))
-        fps = float(video.average_rate) if video.average_rate and not still else None
+        frames = extents[video].packets
+        fps = float(video.average_rate) if video.average_rate else None
         return Probe(
-            kind="image" if still else "video",
+            kind="video",
             container=container.format.name,
             codec=video.codec_context.name,
             width=video.width,
             height=video.height,
             frames=frames,
             fps=fps,
-            duration=None if still else (frames / fps if fps else seconds),
+            duration=frames / fps if fps else seconds,
             **sound,
         )
+
+
+@dataclass
+class _Extent:
+    """What of a stream is in the file."""
+
+    packets: int = 0
+    end: float = 0.0  # seconds
+    tail: int = 0  # where to decode from to see its end: a key frame, in its time base
+
+
+def _read_through(container: InputContainer) -> dict[Stream, _Extent]:
+    """The first video and audio stream, packet by packet to the end. Nothing is decoded."""
+    streams = [*container.streams.video[:1], *container.streams.audio[:1]]
+    extents: dict[Stream, _Extent] = {stream: _Extent() for stream in streams}
+    for packet in container.demux(streams):
+        if packet.size and packet.pts is not None:
+            extent = extents[packet.stream]
+            extent.packets += 1
+            if packet.is_corrupt:
+                raise ValueError("it breaks off in the middle of a packet")
+            after = packet.pts + (packet.duration or 0)
+            extent.end = max(extent.end, float(after * packet.time_base))
+            if packet.is_keyframe:
+                extent.tail = packet.pts
+    for stream, extent in extents.items():
+        before_end = int((extent.end - _TAIL) / stream.time_base) if stream.time_base else 0
+        extent.tail = max(0, min(extent.tail, before_end))
+    return extents
+
+
+def _require_whole(container: InputContainer, extents: Mapping[Stream, _Extent]) -> None:
+    """Headers promise a length: a file that was cut still promises it."""
+    for stream, extent in extents.items():
+        if stream.frames and stream.type == "video" and extent.packets < stream.frames:
+            raise ValueError(f"it has {extent.packets} of {stream.frames} frames")
+        if stream.duration is not None:
+            promised = (stream.start_time or 0) + stream.duration
+            _require_end(extent.end, float(promised * (stream.time_base or 0)))
+    if container.duration:
+        start = (container.start_time or 0) / av.time_base
+        end = max((extent.end for extent in extents.values()), default=0.0)
+        _require_end(end, start + container.duration / av.time_base)
+
+
+def _require_end(end: float, promised: float) -> None:
+    # Encoders round and pad: a part of a second, or for long ones a thousandth.
+    if end < promised - max(_TOLERANCE, promised / 1000):
+        raise ValueError(f"it ends after {end:.2f} of {promised:.2f} s")
+
+
+def _require_last_page(path: Path) -> None:
+    """Ogg promises no length, but its last page says that it is the last (RFC 3533, 6)."""
+    with path.open("rb") as stream:
+        stream.seek(max(0, path.stat().st_size - 2 * _OGG_PAGE))
+        page = stream.read().rpartition(b"OggS")[2]
+    if len(page) < 2 or not page[1] & 4:
+        raise ValueError("it breaks off: its last page is missing")
+
+
+def _decode_end(container: InputContainer, stream: Stream, extent: _Extent) -> None:
+    """The last part decodes, from where a decoder can begin to the end."""
+    container.seek(extent.tail, stream=stream)
+    decoded = sum(1 for _ in container.decode(stream))
+    if not decoded:
+        raise ValueError(f"the end of its {stream.type} does not decode")
 
 
 def _inside(folder: Path | None, relative: Path) -> Path:

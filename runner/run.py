@@ -1,10 +1,12 @@
 """The path of a job, from request to result."""
 
 import contextlib
-import itertools
+import dataclasses
+import hashlib
 import json
 import random
 import shutil
+import threading
 import time
 import uuid
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -13,13 +15,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from runner import inputs, models, outputs, progress
-from runner.comfy.client import ApiPrompt
+from runner import inputs, memory, models, outputs, progress
+from runner.comfy.client import ApiPrompt, Message
 from runner.comfy.engine import Engine
-from runner.errors import Canceled, RunnerError, StorageError, WorkflowError
+from runner.comfy.supervisor import Deadlines, Order, render
+from runner.errors import Canceled, EngineUnavailable, OutOfMemory, StorageError, WorkflowError
 from runner.graph import browser_only_inputs, to_api
 from runner.graph.prune import drop_decided, with_values
-from runner.job import Artifact, Outcome, OutputFile, Progress, Report, Result, Status
+from runner.job import Artifact, OutputFile, Progress, Report, Result, Status
 from runner.request import Ready, complete
 from runner.storage import Storage, sha256
 
@@ -38,39 +41,137 @@ def run(
     report: Report = lambda _: None,
     prepare: Prepare | None = None,
     access: inputs.Access = inputs.Access(),  # noqa: B008 - frozen
+    deadlines: Deadlines = Deadlines(),  # noqa: B008 - frozen
+    canceled: threading.Event | None = None,
+    previews: bool = False,
 ) -> Result:
     """Render a checked request and store its outputs, with the result as `<job>.json` beside them.
 
-    Raises RunnerError. A KeyboardInterrupt cancels the job in ComfyUI, too.
+    `canceled` ends the job when it is set; `previews` puts pictures of what is being made into the
+    progress. Raises RunnerError. A KeyboardInterrupt cancels the job in ComfyUI, too.
     """
-    watch = _Stopwatch()
+    job = _Job(engine, progress.Steady(report), prepare, deadlines, canceled, previews)
+    watch = job.watch
     with watch("convert"):
-        definitions = engine.comfy.object_info()
-        asked = complete(ready, definitions)
+        asked = complete(ready, job.definitions())
     with inputs.folder_in(engine.input) as folder:
         with watch("fetch"):
-            ready = inputs.fetch(asked, folder, root=engine.input, access=access, report=report)
-        with watch("convert"):
+            fetched = inputs.fetch(
+                asked, folder, root=engine.input, access=access, report=job.report
+            )
+            engine.send(folder, job.look)
+        files, step = job.render(fetched)
+        job.look()
+        with watch("store"):
+            job.report(Progress(1.0, "storing"))
+            artifacts = _store(files, storage, ready.job.id, engine.unstored)
+    asked = memory.stepped(asked, step) if step else asked
+    result = Result(
+        job_id=ready.job.id,
+        status=Status.SUCCEEDED,
+        workflow=ready.workflow.reference,
+        artifacts=artifacts,
+        params=inputs.public_values(asked),
+        seed=next((asked.values[name] for name in asked.seeds), None),
+        timings={stage: round(seconds, 3) for stage, seconds in watch.seconds.items()},
+        rehearsal=prepare is not None,
+        notes=(step.note,) if step else (),
+        request=fingerprint(ready, rehearsal=prepare is not None),
+    )
+    _write_result(result, storage, engine.output)
+    job.report.flush()
+    return result
+
+
+def fingerprint(ready: Ready, *, rehearsal: bool) -> str:
+    """A hash of what was asked for: the workflow, the parameters as they were given. Pure."""
+    asked = [ready.workflow.document, ready.job.params, rehearsal]
+    text = json.dumps(asked, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class _Job:
+    """What every stage of one job shares."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        report: progress.Steady,
+        prepare: Prepare | None,
+        deadlines: Deadlines,
+        canceled: threading.Event | None,
+        previews: bool,
+    ) -> None:
+        self.report = report
+        self.watch = _Stopwatch()
+        self._engine, self._prepare, self._deadlines = engine, prepare, deadlines
+        self._canceled, self._previews = canceled or threading.Event(), previews
+
+    def look(self) -> None:
+        """Raises Canceled."""
+        if self._canceled.is_set():
+            raise Canceled("the job was canceled")
+
+    def definitions(self) -> Mapping[str, Any]:
+        """ComfyUI's node definitions; it is started anew if it has ended since the last job."""
+        try:
+            return self._engine.ready(self.look).object_info()
+        except EngineUnavailable:
+            self.look()
+            return self._engine.ready(self.look).object_info()
+
+    def render(self, ready: Ready) -> tuple[tuple[OutputFile, ...], memory.Step | None]:
+        """From a request whose inputs are there to its files.
+
+        When memory is full, once more in the workflow's next thriftier way, which is returned.
+        """
+        try:
+            return self._render(ready), None
+        except OutOfMemory as error:
+            step = memory.step_down(ready)
+            if step is None:
+                raise memory.explained(error, ready) from error
+        self._engine.comfy.free()
+        thriftier = memory.stepped(ready, step)
+        try:
+            return self._render(thriftier), step
+        except OutOfMemory as error:
+            raise memory.explained(error, thriftier, tried=step) from error
+
+    def _render(self, ready: Ready) -> tuple[OutputFile, ...]:
+        self.look()
+        engine, definitions = self._engine, self.definitions()
+        with self.watch("convert"):
             prompt = _convert(ready, definitions)
             wanted = outputs.expected(prompt, definitions, ready.document)
-            # Fresh for each run: a cached node would name a file that an earlier job has moved away.
+            # Fresh for each render: a cached node would name a file that an earlier job has moved away.
             prompt = outputs.with_prefix(prompt, wanted.names, f"callsheet/{uuid.uuid4().hex}")
-        with watch("prepare"):
-            if prepare is not None:
-                report(Progress(0.0, "making stand-in weights"))
-                prepare(prompt)
-                definitions = engine.comfy.object_info()
+        with self.watch("prepare"):
+            if self._prepare is not None:
+                self.report(Progress(0.0, "making stand-in weights"))
+                self._prepare(prompt)
+                definitions = self.definitions()
             models.require(prompt, definitions, ready.document)
-        with watch("render"):
-            outcome = _render(ready, prompt, definitions, engine, report)
+        left = self._deadlines.total - self.watch.seconds.get("render", 0.0)
+        with self.watch("render"):
+            outcome = render(
+                Order(ready.job, prompt, ready.document, self._previews),
+                engine,
+                deadlines=dataclasses.replace(self._deadlines, total=left),
+                see=self._seen(progress.tracker(prompt, definitions)),
+                canceled=self._canceled,
+            )
+            engine.fetch(outcome, self.look)
             folders = {"output": engine.output, "temp": engine.temp, "input": engine.input}
-            files = outputs.collect(outcome, wanted, folders)
-        with watch("store"):
-            report(Progress(1.0, "storing"))
-            artifacts = _store(files, storage, ready.job.id, engine.unstored)
-    result = _result(asked, artifacts, watch.seconds, rehearsal=prepare is not None)
-    _write_result(result, storage, engine.output)
-    return result
+            return outputs.collect(outcome, wanted, folders)
+
+    def _seen(self, tracker: progress.Tracker) -> Callable[[Message, float], None]:
+        def see(message: Message, now: float) -> None:
+            seen = tracker.see(message.type, message.data, now)
+            preview = message.data.get("image") if self._previews else None
+            self.report(dataclasses.replace(seen, preview=preview))
+
+        return see
 
 
 def _convert(ready: Ready, definitions: Mapping[str, Any]) -> ApiPrompt:
@@ -83,27 +184,6 @@ def _convert(ready: Ready, definitions: Mapping[str, Any]) -> ApiPrompt:
     if unfilled:
         raise WorkflowError("\n".join(map(str, unfilled)))
     return prompt
-
-
-def _render(
-    ready: Ready,
-    prompt: ApiPrompt,
-    definitions: Mapping[str, Any],
-    engine: Engine,
-    report: Report,
-) -> Outcome:
-    # The same job once more on this engine is another attempt, with a history of its own.
-    attempts = map(ready.job.prompt_id, itertools.count(1))
-    prompt_id = next(i for i in attempts if not engine.comfy.knows(i))
-    tracker = progress.tracker(prompt, definitions)
-    try:
-        for message in engine.comfy.run(prompt, prompt_id=prompt_id, workflow=ready.document):
-            report(tracker.see(message.type, message.data, time.monotonic()))
-    except KeyboardInterrupt:
-        with contextlib.suppress(RunnerError):  # the engine may be gone as well
-            engine.comfy.cancel(prompt_id)
-        raise Canceled("the job was canceled") from None
-    return engine.comfy.outcome(prompt_id)
 
 
 def _store(
@@ -130,22 +210,6 @@ def _keep(files: Sequence[OutputFile], names: Sequence[str], folder: Path) -> Pa
     for file, name in zip(files, names, strict=True):
         shutil.move(file.path, folder / name)
     return folder
-
-
-def _result(
-    ready: Ready, artifacts: tuple[Artifact, ...], timings: Mapping[str, float], *, rehearsal: bool
-) -> Result:
-    seeds = [ready.values[name] for name in ready.seeds]
-    return Result(
-        job_id=ready.job.id,
-        status=Status.SUCCEEDED,
-        workflow=ready.workflow.reference,
-        artifacts=artifacts,
-        params=inputs.public_values(ready),
-        seed=seeds[0] if seeds else None,
-        timings={stage: round(seconds, 3) for stage, seconds in timings.items()},
-        rehearsal=rehearsal,
-    )
 
 
 def _write_result(result: Result, storage: Storage, scratch: Path) -> None:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import platformdirs
 
+from runner.comfy.supervisor import Deadlines
+from runner.errors import RequestError
+
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
 
@@ -23,6 +26,8 @@ class Settings:
     allow_hosts: tuple[
         str, ...
     ] = ()  # names and networks that inputs may come from, though private
+    deadlines: Deadlines = Deadlines()  # noqa: RUF009 - frozen
+    comfy: str | None = None  # address of a ComfyUI that runs elsewhere
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -31,6 +36,17 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     def path(name: str, default: Path) -> Path:
         return Path(environment[name]).expanduser() if environment.get(name) else default
 
+    def seconds(name: str, default: float) -> float:
+        text = environment.get(name) or str(default)
+        try:
+            value = float(text)
+        except ValueError:
+            value = 0.0
+        if not value > 0:
+            raise RequestError(f"{name}={text}: it is a number of seconds above 0")
+        return value
+
+    usual = Deadlines()
     home = path("CALLSHEET_HOME", platformdirs.user_data_path("callsheet"))
     comfyui = path("COMFYUI_DIR", _CHECKOUT / "vendor" / "comfyui").absolute()
     own = bool(environment.get("COMFYUI_DIR"))
@@ -46,4 +62,10 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         cache=path("CALLSHEET_CACHE", platformdirs.user_cache_path("callsheet")).absolute(),
         cpu=environment.get("CALLSHEET_CPU", "") not in ("", "0"),
         allow_hosts=tuple(environment.get("CALLSHEET_ALLOW_HOSTS", "").replace(",", " ").split()),
+        deadlines=Deadlines(
+            total=seconds("CALLSHEET_TIMEOUT", usual.total),
+            queue=seconds("CALLSHEET_QUEUE_TIMEOUT", usual.queue),
+            stalled=seconds("CALLSHEET_STALL_TIMEOUT", usual.stalled),
+        ),
+        comfy=environment.get("CALLSHEET_COMFY") or None,
     )

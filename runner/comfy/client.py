@@ -1,38 +1,63 @@
 """The only module that talks to ComfyUI."""
 
 import contextlib
+import errno
 import json
+import os
+import re
+import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, cast
 
 import requests
+import urllib3
 import websocket
-from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
 
 from runner.errors import (
     Canceled,
     EngineError,
     EngineUnavailable,
     ExecutionFailed,
+    InputError,
+    Interrupted,
     OutOfMemory,
+    OutputMissing,
     PromptRejected,
 )
 from runner.job import Outcome, Saved
 from runner.shape import mapping, sequence
 
 ApiPrompt = dict[str, dict[str, Any]]
+_T = TypeVar("_T")
+Check = Callable[[], None]  # called while something is waited for; ends the waiting by raising
 
-QUIET = 5.0  # seconds without a message after which the server is asked how the job stands
-HTTP_TIMEOUT = (5.0, 60.0)  # seconds to connect, to answer
-RECONNECT = 30.0  # seconds for which a lost connection is tried again
+MAX_ANSWER = 256 * 1024 * 1024  # bytes of JSON; the definitions of 600 nodes are 2 MB
+CHUNK = 1024 * 1024  # bytes
+SLOWEST = 100_000.0  # bytes per second, once `Patience.answer` has passed
+ROOM = 512 * 1024 * 1024  # bytes of the disk that a download leaves
+ENVELOPE = 4096  # bytes that an upload is larger than its file, at most
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long ComfyUI may take, in seconds."""
+
+    tick: float = 0.25  # between two looks at the clock while no message comes
+    quiet: float = 5.0  # between two questions how the job stands, whatever messages say
+    connect: float = 5.0
+    glance: float = 3.0  # for the answer to that question: asked again, it may come later
+    answer: float = 60.0  # for any other whole answer
+    silence: float = 60.0  # without a message and without any answer: it hangs or is gone
 
 
 @dataclass(frozen=True)
 class Message:
-    """One websocket message of the job that is followed."""
+    """One message of the job that is followed."""
 
     type: str
     data: Mapping[str, Any]
@@ -47,8 +72,13 @@ class Message:
         return self.type == "executing" and self.data.get("node") is None
 
 
+TICK = Message("tick", {})  # nothing has come for a while: a moment to look at the clock
+
+
 class _Socket(Protocol):
     def recv(self) -> str | bytes: ...
+    def send(self, payload: str) -> int: ...
+    def settimeout(self, timeout: float) -> None: ...
     def shutdown(self) -> None: ...
 
 
@@ -59,130 +89,226 @@ class Comfy:
     Every method raises EngineUnavailable if the server cannot be reached.
     """
 
-    def __init__(self, url: str, *, alive: Callable[[], str | None] = lambda: None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        alive: Callable[[], str | None] = lambda: None,
+        patience: Patience = Patience(),
+    ) -> None:
         self.url = url.rstrip("/")
         self._alive = alive
+        self._patience = patience
         self._http = requests.Session()
         self._http.trust_env = False  # ComfyUI is on this machine: no proxy of the environment's
         self._canceled: set[str] = set()
         self._client_id = uuid.uuid4().hex
         self._socket: _Socket | None = None
+        self._missed = False  # whether messages may have been lost since the server was asked
+        self._heard = 0.0  # when the server last gave a sign of life
 
     def __enter__(self) -> "Comfy":
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._hang_up()
         self._http.close()
 
     def object_info(self, class_type: str | None = None) -> dict[str, Any]:
         """Node definitions, of all nodes or of one."""
         path = "/object_info" if class_type is None else f"/object_info/{class_type}"
-        return self._get(path)
+        return self._surely(lambda: self._get(path))
 
-    def system_stats(self) -> dict[str, Any]:
-        return self._get("/system_stats")
+    def system_stats(self, *, within: float | None = None) -> dict[str, Any]:
+        """`within` is in seconds; else as long as any answer may take."""
+        return self._get("/system_stats", within)
 
     def run(
-        self, prompt: ApiPrompt, *, prompt_id: str, workflow: Mapping[str, Any]
+        self,
+        prompt: ApiPrompt,
+        *,
+        prompt_id: str,
+        workflow: Mapping[str, Any],
+        previews: bool = False,
+        known: bool = False,
     ) -> Iterator[Message]:
-        """Queue an API prompt and yield its messages until it has ended.
+        """Queue an API prompt and yield its messages, and ticks, until it has ended.
 
-        `workflow` is the UI JSON that travels in the outputs' metadata. A lost connection is taken
-        up again; the server's history, not a message, decides that the job has ended.
+        `workflow` is the UI JSON that travels in the outputs' metadata; a `known` job may be in
+        ComfyUI already and is only followed then. A lost connection is taken up again; the
+        server's history, not a message, decides that the job has ended.
         Raises PromptRejected, EngineUnavailable; closing the iterator leaves the job running.
         """
+        self._heard = time.monotonic()
         self._listen()  # before the job exists, so that no message of its can be missed
-        self._submit(prompt, prompt_id, workflow)
+        self._submit(prompt, prompt_id, workflow, previews=previews, known=known)
+        asked = self._heard = time.monotonic()
         ended = False
         while not ended:
             message = self._receive()
-            if message is not None and message.concerns(prompt_id):
-                yield message
-            if message is None or message.is_last:
+            if message is None or not message.concerns(prompt_id):
+                message = TICK
+            yield message
+            now = time.monotonic()
+            if message.is_last or self._missed or now - asked > self._patience.quiet:
+                asked, self._missed = now, False
                 ended = self._has_ended(prompt_id)
 
     def outcome(self, prompt_id: str) -> Outcome:
         """What a job that has ended left behind.
 
-        Raises Canceled, OutOfMemory, ExecutionFailed, or EngineUnavailable if the server does not
-        know the job.
+        Raises Canceled, Interrupted, OutOfMemory, ExecutionFailed, or EngineUnavailable if the
+        server does not know the job.
         """
-        entry = self._get(f"/history/{prompt_id}").get(prompt_id)
-        if entry is None:
-            raise EngineUnavailable("ComfyUI does not know the job any more; was it restarted?")
-        if entry["status"]["status_str"] != "success":
-            raise _failure(entry)
+        entry = self._surely(lambda: self._entry(prompt_id))
+        if mapping(entry["status"]).get("status_str") != "success":
+            raise _failure(entry, canceled=prompt_id in self._canceled)
         return Outcome(tuple(_saved(entry["outputs"])), tuple(_texts(entry["outputs"])))
 
     def knows(self, prompt_id: str) -> bool:
         """Whether the server has had a job of that id since it started."""
-        return self._status(prompt_id) is not None
+        return self._surely(lambda: self._status(prompt_id)) is not None
+
+    def busy_with(self, prompt_id: str) -> bool:
+        """Whether the job is queued or runs."""
+        return self._status(prompt_id) in _ACTIVE
 
     def cancel(self, prompt_id: str) -> None:
         """End a job, queued or running; nothing happens to one that has ended."""
         self._canceled.add(prompt_id)
-        self._post(f"/api/jobs/{prompt_id}/cancel", {})
+        self._post(f"/api/jobs/{prompt_id}/cancel", {}, self._patience.glance)
+
+    def free(self) -> None:
+        """Have it let go of models and cached results before its next job."""
+        self._post("/free", {"unload_models": True, "free_memory": True})
+
+    # --- files of a ComfyUI whose folders are not ours --------------------------------------
+
+    def upload(self, file: Path, subfolder: str, *, check: Check = lambda: None) -> None:
+        """Stream a file into ComfyUI's input folder. Raises InputError if it is too large."""
+        limit = self._get("/features").get("max_upload_size")
+        size = file.stat().st_size + ENVELOPE
+        if isinstance(limit, int) and size > limit:
+            raise InputError(_too_large(file.name, size, limit))
+        body, content_type = _form(file, subfolder, check)
+        answer = self._request(
+            "POST",
+            "/upload/image",
+            within=self._patience.answer + size / SLOWEST,
+            data=body,
+            headers={"Content-Type": content_type},
+        )
+        if answer.status == 413:
+            raise InputError(_too_large(file.name, size, limit))
+        if answer.status != 200:
+            raise EngineError(f"ComfyUI answered {answer.status} to the upload of {file.name}")
+
+    def download(self, saved: Saved, target: Path, *, check: Check = lambda: None) -> None:
+        """Stream a job's file. Raises OutputMissing if it is not there, breaks off or comes too slowly."""
+        where = {"filename": saved.filename, "subfolder": saved.subfolder, "type": saved.type}
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.part")
+        try:
+            with self._http.get(
+                f"{self.url}/view", params=where, stream=True, timeout=self._timeout()
+            ) as response:
+                if response.status_code != 200:
+                    said = f"ComfyUI answered {response.status_code} to /view"
+                    raise OutputMissing(f"{saved.filename}: {said}")
+                self._receive_file(response, part, check)
+            part.replace(target)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            raise OutputMissing(f"{saved.filename} broke off: {_reason(error)}") from error
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _receive_file(self, response: requests.Response, part: Path, check: Check) -> None:
+        began, size = time.monotonic(), 0
+        room = shutil.disk_usage(part.parent).free - ROOM
+        with part.open("wb") as sink:
+            while piece := response.raw.read1(CHUNK, decode_content=True):
+                size += sink.write(piece)
+                late = time.monotonic() - began - self._patience.answer
+                if late > size / SLOWEST:
+                    raise requests.Timeout("it comes too slowly")
+                if size > room:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                check()
 
     # --- one step of following ------------------------------------------------------------
 
     def _receive(self) -> Message | None:
-        """The next message, or None when nothing came and the server had better be asked."""
-        assert self._socket is not None
+        """The next message, or None when nothing came for a tick."""
+        if self._socket is None:
+            self._missed = True
+            time.sleep(self._patience.tick)  # between two tries to connect
+            self._listen()
+            return None
         try:
             received = self._socket.recv()
         except websocket.WebSocketTimeoutException:
             return None
         except (websocket.WebSocketException, OSError):
-            self._reconnect()
+            received = ""
+        if not received:  # cut, or closed in good order
+            self._missed = True
+            self._hang_up()
+            self._check_alive()
+            self._listen()
             return None
-        if not received:  # closed in good order
-            self._reconnect()
-            return None
-        if not isinstance(received, str):
-            return Message("preview", {})
-        message = json.loads(received)
-        return Message(message["type"], message.get("data") or {})
+        self._heard = time.monotonic()
+        return _message(received)
 
     def _has_ended(self, prompt_id: str) -> bool:
         """Ask the server; raises EngineUnavailable if the job is gone without a trace."""
-        status = self._status(prompt_id)
+        try:
+            status = self._status(prompt_id)
+        except EngineUnavailable as error:
+            self._check_alive()
+            mute = time.monotonic() - self._heard
+            if mute > self._patience.silence:
+                raise EngineUnavailable(
+                    f"ComfyUI has not answered for {mute:.0f} s: {error.message}"
+                ) from error
+            return False
+        self._heard = time.monotonic()
         if status is None and prompt_id in self._canceled:
             raise Canceled("the job was canceled")  # in the queue: it leaves no trace
         if status is None:
             raise EngineUnavailable("ComfyUI does not know the job any more; was it restarted?")
-        return status not in ("pending", "in_progress")
+        return status not in _ACTIVE
 
     def _status(self, prompt_id: str) -> str | None:
-        response = self._request("GET", f"/api/jobs/{prompt_id}")
-        return None if response.status_code == 404 else str(_json(response)["status"])
+        answer = self._request("GET", f"/api/jobs/{prompt_id}", within=self._patience.glance)
+        return None if answer.status == 404 else str(answer.json()["status"])
+
+    def _entry(self, prompt_id: str) -> Mapping[str, Any]:
+        entry = mapping(self._get(f"/history/{prompt_id}").get(prompt_id))
+        if not {"status", "outputs"} <= entry.keys():
+            raise EngineUnavailable("ComfyUI does not know the job any more; was it restarted?")
+        return entry
 
     def _listen(self) -> None:
-        if self._socket is None:
-            self._reconnect()
-
-    def _reconnect(self) -> None:
-        self._hang_up()
+        """Connect the websocket if it is not; the next tick tries again."""
+        if self._socket is not None:
+            return
         address = f"{self.url.replace('http', 'ws', 1)}/ws?clientId={self._client_id}"
-
-        @retry(
-            retry=retry_if_exception_type((websocket.WebSocketException, OSError)),
-            wait=wait_exponential(multiplier=0.1, max=3),
-            stop=stop_after_delay(RECONNECT),
-            reraise=True,
-        )
-        def connect() -> _Socket:
-            self._check_alive()
-            connected = websocket.create_connection(
-                address, timeout=HTTP_TIMEOUT[0], enable_multithread=True, http_no_proxy=["*"]
+        with contextlib.suppress(websocket.WebSocketException, OSError):
+            self._socket = websocket.create_connection(
+                address,
+                timeout=self._patience.connect,
+                enable_multithread=True,
+                http_no_proxy=["*"],
             )
-            connected.settimeout(QUIET)
-            return connected
-
         try:
-            self._socket = connect()
-        except (websocket.WebSocketException, OSError) as error:
-            raise self._unavailable(error) from error
+            if self._socket is not None:
+                self._socket.settimeout(self._patience.tick)
+                self._socket.send(_FLAGS)
+        except (websocket.WebSocketException, OSError):
+            self._hang_up()
 
     def _hang_up(self) -> None:
         if self._socket is not None:
@@ -192,40 +318,95 @@ class Comfy:
 
     # --- HTTP -----------------------------------------------------------------------------
 
-    def _submit(self, prompt: ApiPrompt, prompt_id: str, workflow: Mapping[str, Any]) -> None:
+    def _submit(
+        self,
+        prompt: ApiPrompt,
+        prompt_id: str,
+        workflow: Mapping[str, Any],
+        *,
+        previews: bool,
+        known: bool,
+    ) -> None:
+        extra: dict[str, Any] = {"extra_pnginfo": {"workflow": workflow}}
         body = {
             "prompt": prompt,
             "prompt_id": prompt_id,
             "client_id": self._client_id,
-            "extra_data": {"extra_pnginfo": {"workflow": workflow}},
+            "extra_data": {**extra, **({"preview_method": "auto"} if previews else {})},
         }
-        response = self._post("/prompt", body)
+        maybe_there = known
+
+        def submit() -> "_Answer | None":
+            nonlocal maybe_there
+            if maybe_there and self._status(prompt_id) is not None:
+                return None  # an earlier try has reached it, only the answer was lost
+            maybe_there = True
+            answer = self._post("/prompt", body)
+            if answer.status == 200:
+                answer.json()  # one that breaks off is asked for again
+            return answer
+
+        answer = self._surely(submit)
+        if answer is None:
+            return
         try:
-            answer = response.json()
-        except requests.JSONDecodeError as error:
-            raise PromptRejected(
-                f"ComfyUI answered {response.status_code}: {response.text[:300]}"
-            ) from error
+            said = answer.json()
+        except EngineUnavailable as error:
+            raise PromptRejected(f"ComfyUI answered {answer.status}: {answer.said}") from error
         # A 200 with node errors runs only a part of the graph: that is no success.
-        if response.status_code != 200 or answer.get("node_errors"):
-            if response.status_code == 200:
+        if answer.status != 200 or said.get("node_errors"):
+            if answer.status == 200:
                 self.cancel(prompt_id)
-            raise _rejection(answer, prompt)
+            raise _rejection(said, prompt)
 
-    def _get(self, path: str) -> dict[str, Any]:
-        response = self._request("GET", path)
-        if response.status_code != 200:
-            raise EngineError(f"ComfyUI answered {response.status_code} to {path}")
-        return _json(response)
+    def _get(self, path: str, within: float | None = None) -> dict[str, Any]:
+        answer = self._request("GET", path, within=within)
+        if answer.status != 200:
+            raise EngineError(f"ComfyUI answered {answer.status} to {path}")
+        return answer.json()
 
-    def _post(self, path: str, body: Mapping[str, Any]) -> requests.Response:
-        return self._request("POST", path, json=body)
+    def _post(self, path: str, body: Mapping[str, Any], within: float | None = None) -> "_Answer":
+        return self._request("POST", path, within=within, json=body)
 
-    def _request(self, method: str, path: str, **options: Any) -> requests.Response:
+    def _request(
+        self, method: str, path: str, *, within: float | None = None, **options: Any
+    ) -> "_Answer":
+        """A whole answer, bounded in time and size. Raises EngineUnavailable, for a 5xx too."""
+        within = within or self._patience.answer
+        deadline = time.monotonic() + within
         try:
-            return self._http.request(method, self.url + path, timeout=HTTP_TIMEOUT, **options)
-        except requests.RequestException as error:
+            with self._http.request(
+                method, self.url + path, timeout=self._timeout(within), stream=True, **options
+            ) as response:
+                answer = _Answer(path, response.status_code, _body(response, deadline))
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise self._unavailable(error) from error
+        if answer.status == 413:
+            raise (
+                PromptRejected(
+                    f"{path}: the request is larger than ComfyUI takes; start it with a larger --max-upload-size"
+                )
+                if path == "/prompt"
+                else EngineError(f"ComfyUI answered 413 to {path}")
+            )
+        if answer.status >= 500:
+            raise EngineUnavailable(f"ComfyUI answered {answer.status} to {path}: {answer.said}")
+        return answer
+
+    def _surely(self, call: Callable[[], _T]) -> _T:
+        """Call until there is an answer, for as long as the server may be silent."""
+        tries = Retrying(
+            retry=retry_if_exception(
+                lambda e: isinstance(e, EngineUnavailable) and self._alive() is None
+            ),
+            wait=wait_exponential(multiplier=0.1, max=3),
+            stop=stop_after_delay(self._patience.silence),
+            reraise=True,
+        )
+        return tries(call)
+
+    def _timeout(self, within: float | None = None) -> tuple[float, float]:
+        return self._patience.connect, within or self._patience.answer
 
     def _check_alive(self) -> None:
         reason = self._alive()
@@ -237,15 +418,23 @@ class Comfy:
         return EngineUnavailable(reason)
 
 
-def wait_until_ready(comfy: Comfy, *, deadline: float, poll: float = 0.2) -> None:
+def wait_until_ready(
+    comfy: Comfy,
+    *,
+    deadline: float,
+    poll: float = 0.2,
+    check: Check = lambda: None,
+) -> None:
     """Return once the server answers. `deadline` is in seconds from now.
 
-    Raises EngineUnavailable when it has not answered by then, or at once when it is gone.
+    Raises EngineUnavailable when it has not answered by then, or at once when it is gone;
+    what `check` raises ends the waiting, too.
     """
     end = time.monotonic() + deadline
     while True:
+        check()
         try:
-            comfy.system_stats()
+            comfy.system_stats(within=max(0.1, min(5.0, end - time.monotonic())))
             comfy._check_alive()  # pyright: ignore[reportPrivateUsage]  # not another's answer
             return
         except EngineUnavailable:
@@ -255,16 +444,114 @@ def wait_until_ready(comfy: Comfy, *, deadline: float, poll: float = 0.2) -> Non
         time.sleep(poll)
 
 
-def _json(response: requests.Response) -> dict[str, Any]:
+_ACTIVE = ("pending", "in_progress")
+_FLAGS = json.dumps({"type": "feature_flags", "data": {"supports_preview_metadata": True}})
+
+
+@dataclass(frozen=True)
+class _Answer:
+    path: str
+    status: int
+    body: bytes
+
+    def json(self) -> dict[str, Any]:
+        """Raises EngineUnavailable if it breaks off or is no JSON object: asked again, it may be."""
+        try:
+            parsed: Any = json.loads(self.body)
+        except ValueError as error:
+            raise self._broken() from error
+        if not isinstance(parsed, dict):
+            raise self._broken()
+        return cast(dict[str, Any], parsed)
+
+    @property
+    def said(self) -> str:
+        return self.body[:200].decode(errors="replace")
+
+    def _broken(self) -> EngineUnavailable:
+        return EngineUnavailable(f"ComfyUI answered {self.path} with what is no JSON: {self.said}")
+
+
+def _body(response: requests.Response, deadline: float) -> bytes:
+    """The body as it comes: a server that sends a byte now and then does not hold us."""
+    pieces: list[bytes] = []
+    size = 0
+    while piece := response.raw.read1(CHUNK, decode_content=True):
+        pieces.append(piece)
+        size += len(piece)
+        if time.monotonic() > deadline:
+            raise requests.Timeout("the answer takes too long")
+        if size > MAX_ANSWER:
+            raise requests.RequestException(f"the answer is larger than {MAX_ANSWER} bytes")
+    return b"".join(pieces)
+
+
+def _form(file: Path, subfolder: str, check: Check) -> tuple[Iterator[bytes], str]:
+    """The body of an upload, read as it is sent, and its content type."""
+    boundary = uuid.uuid4().hex
+    fields = {"subfolder": subfolder, "type": "input", "overwrite": "true"}
+    head = "".join(
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in fields.items()
+    )
+    name = file.name.replace('"', "%22")
+    head += (f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="{name}"\r\n'
+             "Content-Type: application/octet-stream\r\n\r\n")  # fmt: skip
+
+    def body() -> Iterator[bytes]:
+        yield head.encode()
+        with file.open("rb") as stream:
+            while piece := stream.read(CHUNK):
+                check()
+                yield piece
+        yield f"\r\n--{boundary}--\r\n".encode()
+
+    return body(), f"multipart/form-data; boundary={boundary}"
+
+
+def _too_large(name: str, size: int, limit: Any) -> str:
+    known = f", that is more than its {limit:,}" if isinstance(limit, int) else ""
+    return (f"{name} has {size:,} bytes{known}: start ComfyUI with "
+            f"--max-upload-size {-(-size // 1024**2)}")  # fmt: skip
+
+
+def _message(received: str | bytes) -> Message | None:
+    """What a frame says; None for what is no message of ComfyUI's."""
+    if isinstance(received, bytes):
+        return _binary(received)
     try:
-        return response.json()
-    except requests.JSONDecodeError as error:
-        said = response.text[:200]
-        raise EngineError(f"ComfyUI answered {response.status_code}: {said}") from error
+        said = json.loads(received)
+        return Message(str(said["type"]), mapping(said.get("data")))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _binary(frame: bytes) -> Message | None:
+    """Previews and texts: a 4-byte kind, then lengths and parts (ComfyUI's protocol.py)."""
+    kind, rest = int.from_bytes(frame[:4], "big"), frame[4:]
+    length = int.from_bytes(rest[:4], "big")
+    if kind == 1:  # rest: the picture's format, the picture
+        return Message("preview", {"image": rest[4:]})
+    if kind == 3:  # rest: length of the node id, node id, text
+        node, text = rest[4 : 4 + length], rest[4 + length :]
+        return Message(
+            "progress_text",
+            {"node": node.decode(errors="replace"), "text": text.decode(errors="replace")},
+        )
+    if kind == 4:  # rest: length of the metadata, metadata, the picture
+        with contextlib.suppress(ValueError):
+            about = mapping(json.loads(rest[4 : 4 + length]))
+            return Message("preview", {**about, "image": rest[4 + length :]})
+    return None
 
 
 def _reason(error: Exception) -> str:
-    return "connection refused" if "refused" in str(error) else type(error).__name__
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "the disk is full"
+    if "refused" in str(error):
+        return "connection refused"
+    late = isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError)
+    return "no answer in time" if late else type(error).__name__
 
 
 def _saved(outputs: Mapping[str, Any]) -> Iterator[Saved]:
@@ -284,28 +571,67 @@ def _texts(outputs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield node_id, "\n".join(shown)
 
 
-def _failure(entry: Mapping[str, Any]) -> EngineError:
-    said = dict(entry["status"]["messages"])
+def _failure(entry: Mapping[str, Any], *, canceled: bool) -> EngineError:
+    said = {
+        str(m[0]): mapping(m[1])
+        for m in map(sequence, sequence(entry["status"].get("messages")))
+        if len(m) > 1
+    }
     if "execution_interrupted" in said:
-        return Canceled("the job was canceled")
+        return (
+            Canceled("the job was canceled")
+            if canceled
+            else Interrupted("the job was interrupted in ComfyUI")
+        )
     error = said.get("execution_error")
     if error is None:
         return ExecutionFailed("ComfyUI reports a failure without a reason")
-    prompt = entry["prompt"][2]
-    node = prompt.get(error["node_id"], {}).get("_meta", {}).get("title") or error["node_type"]
-    exception = str(error["exception_type"])
-    details = {
-        "node_id": error["node_id"],
-        "node_type": error["node_type"],
+    prompt = mapping(entry["prompt"][2])
+    about = mapping(mapping(prompt.get(str(error.get("node_id")))).get("_meta"))
+    node = about.get("title") or error.get("node_type")
+    exception, text = str(error.get("exception_type")), str(error.get("exception_message")).strip()
+    details: dict[str, Any] = {
+        "node_id": error.get("node_id"),
+        "node_type": error.get("node_type"),
         "node": node,
         "exception": exception,
-        "traceback": "".join(error.get("traceback") or [])[-4000:],
+        "traceback": "".join(map(str, sequence(error.get("traceback"))))[-4000:],
     }
-    message = f"{node}: {exception.rsplit('.', 1)[-1]}: {str(error['exception_message']).strip()}"
-    # As ComfyUI's own is_oom: some drivers report it as another kind of error.
-    full = "OutOfMemory" in exception or "out of memory" in str(error["exception_message"]).lower()
-    kind = OutOfMemory if full else ExecutionFailed
-    return kind(message, details=details)
+    message = f"{node}: {exception.rsplit('.', 1)[-1]}: {text}"
+    full = _memory(exception, text)
+    return (
+        OutOfMemory(message, details={**details, **full})
+        if full
+        else ExecutionFailed(message, details=details)
+    )
+
+
+# What exceptions say when memory is full. As ComfyUI's own is_oom, but for main memory, too.
+_MAIN_FULL = re.compile(
+    r"DefaultCPUAllocator|bad_alloc|Cannot allocate memory|Unable to allocate|not enough memory|"
+    r"CUDA error: out of memory.*host|pinned memory", re.IGNORECASE)  # fmt: skip
+_GPU_FULL = re.compile(
+    r"out of memory|Allocation on device|CUBLAS_STATUS_ALLOC_FAILED", re.IGNORECASE
+)
+_FIGURES = {
+    "wanted": r"[Tt]ried to allocate ([\d.]+ [KMGT]?i?B)|Unable to allocate ([\d.]+ [KMGT]?i?B)",
+    "capacity": r"total capacity of ([\d.]+ [KMGT]?i?B)",
+    "peak": r"this process has ([\d.]+ [KMGT]?i?B) memory in use",
+}
+
+
+def _memory(exception: str, text: str) -> dict[str, str]:
+    """Which memory was full and the figures that the exception names; empty for another failure."""
+    kind = exception.rsplit(".", 1)[-1]
+    if kind == "MemoryError" or kind == "_ArrayMemoryError" or _MAIN_FULL.search(text):
+        memory = "main"
+    elif "OutOfMemory" in kind or _GPU_FULL.search(text):
+        memory = "GPU"
+    else:
+        return {}
+    matches = {name: re.search(pattern, text) for name, pattern in _FIGURES.items()}
+    figures = {name: next(g for g in m.groups() if g) for name, m in matches.items() if m}
+    return {"memory": memory, **figures}
 
 
 def _rejection(answer: Mapping[str, Any], prompt: ApiPrompt) -> PromptRejected:

@@ -1,28 +1,70 @@
-"""The ComfyUI process that the runner starts, with folders of its own, and stops."""
+"""An engine: a ComfyUI that takes one job at a time. Here the one that we start and stop ourselves."""
 
 import contextlib
 import json
 import os
 import re
 import shutil
-import signal
 import socket
-import subprocess
 import sys
 import tempfile
-import time
+import threading
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from runner.comfy.client import Comfy, wait_until_ready
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
+
+from runner.comfy.client import Check, Comfy, Patience, wait_until_ready
+from runner.comfy.process import Process, environment, new_log, prune
 from runner.errors import EngineUnavailable
+from runner.job import Outcome
 
 COMFYUI_VERSION = "0.30.0"
 READY_WITHIN = 180.0  # seconds; a cold start reads torch and every node pack from disk
-STOP_WITHIN = 10.0  # seconds between the polite and the hard end
-LOG_TAIL = 15  # lines
+ANSWERS_WITHIN = 10.0  # seconds that one without a job may take to answer
+RESTARTS = 3  # tries, with growing pauses, before a restart is given up
+RESTART_PAUSE = 1.0  # seconds before the second try; doubles
+
+
+class Engine(Protocol):
+    """A ComfyUI as a job sees it: a conversation, and folders that mirror ComfyUI's own."""
+
+    turn: threading.Lock  # held by the job that renders
+
+    @property
+    def comfy(self) -> Comfy: ...
+    @property
+    def input(self) -> Path: ...
+    @property
+    def output(self) -> Path: ...
+    @property
+    def temp(self) -> Path: ...
+    @property
+    def unstored(self) -> Path:
+        """Where outputs are kept that could not be stored."""
+        ...
+
+    def ready(self, check: Check = lambda: None) -> Comfy:
+        """The conversation with a ComfyUI that answers. Raises EngineUnavailable."""
+        ...
+
+    def give_up(self) -> str:
+        """It is gone, hangs or does not let a job go: `ready` has to find another way.
+
+        Returns the end of its log, if there is one here.
+        """
+        ...
+
+    def send(self, folder: Path, check: Check = lambda: None) -> None:
+        """Bring what lies in a folder below `input` to ComfyUI. Raises InputError."""
+        ...
+
+    def fetch(self, outcome: Outcome, check: Check = lambda: None) -> None:
+        """Bring a job's files into `output`, `temp` and `input`. Raises OutputMissing."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -39,24 +81,152 @@ class EngineOptions:
     pycache: Path | None = None  # where Python keeps compiled modules, else beside the sources
     cpu: bool = False
     port: int = 0  # 0: any free one
+    ready_within: float = READY_WITHIN  # seconds
+    patience: Patience = Patience()  # noqa: RUF009 - frozen
+
+    @property
+    def segments(self) -> Path:
+        """Where nodes keep what a later attempt can go on from; it outlives the engine."""
+        return self.log_dir.parent / "segments"
 
 
-@dataclass(frozen=True)
-class Engine:
-    """A running ComfyUI."""
+class LocalEngine:
+    """A ComfyUI of our own, started when a job wants it, and again after it has been given up."""
 
-    comfy: Comfy
-    url: str
-    output: Path
-    temp: Path
-    input: Path
-    log: Path
-    unstored: Path  # where outputs are kept that could not be stored
-    process: subprocess.Popen[bytes]
+    def __init__(self, options: EngineOptions, work: Path) -> None:
+        self.turn = threading.Lock()
+        self._options, self._work = options, work
+        self._process: Process | None = None
+        self._comfy: Comfy | None = None
+        self._changing = threading.Lock()
+        self._starts = 0
+
+    @property
+    def comfy(self) -> Comfy:
+        assert self._comfy is not None, "ready() comes first"
+        return self._comfy
+
+    @property
+    def process(self) -> Process:
+        assert self._process is not None, "ready() comes first"
+        return self._process
+
+    @property
+    def url(self) -> str:
+        return self.comfy.url
+
+    @property
+    def log(self) -> Path:
+        return self.process.log
+
+    @property
+    def input(self) -> Path:
+        return self._work / "input"
+
+    @property
+    def output(self) -> Path:
+        return self._work / "output"
+
+    @property
+    def temp(self) -> Path:
+        return self._work / "temp"
+
+    @property
+    def unstored(self) -> Path:
+        return self._options.log_dir.parent / "unstored"
+
+    def ready(self, check: Check = lambda: None) -> Comfy:
+        """Starts ComfyUI if it does not run.
+
+        Raises EngineUnavailable with the reason and the end of its log. A first start is tried
+        once, a restart RESTARTS times, unless the log says what a person has to mend.
+        """
+        with self._changing:
+            if self._runs():
+                return self.comfy
+            tries = RESTARTS if self._starts else 1
+            for attempt in Retrying(
+                stop=stop_after_attempt(tries),
+                wait=wait_exponential(RESTART_PAUSE),
+                retry=retry_if_exception(lambda e: isinstance(e, _NotStarted) and not e.mendable),
+                reraise=True,
+            ):
+                with attempt:
+                    self._start(check)
+            return self.comfy
+
+    def _runs(self) -> bool:
+        if self._process is None or self._process.death() is not None:
+            return False
+        if self.turn.locked():  # it renders: that job sees whether it hangs
+            return True
+        with contextlib.suppress(EngineUnavailable):
+            self.comfy.system_stats(within=ANSWERS_WITHIN)
+            return True
+        return False
+
+    def give_up(self) -> str:
+        with self._changing:
+            self._end(Process.kill)
+        return self.process.tail() if self._process else ""
+
+    def stop(self) -> None:
+        with self._changing:
+            self._end(Process.stop)
+
+    def send(self, folder: Path, check: Check = lambda: None) -> None:
+        """It lies where ComfyUI reads it."""
+
+    def fetch(self, outcome: Outcome, check: Check = lambda: None) -> None:
+        """ComfyUI has written it where we read it."""
+
+    def _start(self, check: Check) -> None:
+        self._end(Process.kill)
+        self._starts += 1
+        port = _free_port(self._options.port)
+        process = Process(
+            _command(self._options, self._work, port),
+            env=_environment(self._options),
+            cwd=self._work,
+            log=new_log(self._options.log_dir, port),
+        )
+        self._process = process
+        self._comfy = Comfy(
+            f"http://127.0.0.1:{port}", alive=process.death, patience=self._options.patience
+        )
+        prune(self._options.log_dir)
+        try:
+            wait_until_ready(self._comfy, deadline=self._options.ready_within, check=check)
+        except EngineUnavailable as error:
+            raise self._not_started(process, error) from error
+        except BaseException:
+            self._end(Process.kill)
+            raise
+
+    def _not_started(self, process: Process, error: EngineUnavailable) -> "_NotStarted":
+        mendable = process.mendable()
+        why = process.death() or (
+            f"ComfyUI did not answer within {self._options.ready_within:g} s"
+            f"{f': {mendable}' if mendable else ''}; the end of {process.log}:\n{process.tail()}"
+        )
+        self._end(Process.kill)
+        return _NotStarted(why, mendable=bool(mendable), details=error.details)
+
+    def _end(self, how: Callable[[Process], None]) -> None:
+        if self._comfy is not None:
+            self._comfy.close()
+        if self._process is not None:
+            how(self._process)
+
+
+class _NotStarted(EngineUnavailable):
+    def __init__(self, message: str, *, mendable: bool, details: dict[str, object]) -> None:
+        super().__init__(message, details=details)
+        self.mendable = mendable
 
 
 @contextlib.contextmanager
-def running(options: EngineOptions) -> Generator[Engine]:
+def running(options: EngineOptions) -> Generator[LocalEngine]:
     """Start ComfyUI, wait until it answers, stop it and remove its folders at the end.
 
     Raises EngineUnavailable with the end of its log if it cannot start.
@@ -64,13 +234,18 @@ def running(options: EngineOptions) -> Generator[Engine]:
     check_version(options.comfyui_dir)
     try:
         work = Path(tempfile.mkdtemp(prefix="callsheet-"))
-        options.log_dir.mkdir(parents=True, exist_ok=True)
-        options.models.mkdir(parents=True, exist_ok=True)
+        for folder in (options.log_dir, options.models, options.segments):
+            folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise EngineUnavailable(f"{error.filename} cannot be made: {error.strerror}") from error
     try:
-        with _started(options, work) as engine:
+        _furnish(options, work)
+        engine = LocalEngine(options, work)
+        try:
+            engine.ready()
             yield engine
+        finally:
+            engine.stop()
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -97,39 +272,14 @@ def check_version(comfyui_dir: Path) -> str:
     return version
 
 
-@contextlib.contextmanager
-def _started(options: EngineOptions, work: Path) -> Generator[Engine]:
-    port = _free_port(options.port)
-    log = options.log_dir / f"comfyui-{time.strftime('%Y%m%d-%H%M%S')}-{port}.log"
-    with log.open("wb") as sink:
-        process = subprocess.Popen(
-            _command(options, work, port),
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            env=_environment(options),
-            cwd=work,
-            # Ctrl-C in the terminal is ours: we cancel the job before ComfyUI may end.
-            start_new_session=True,
-        )
-    url = f"http://127.0.0.1:{port}"
-    comfy = Comfy(url, alive=lambda: _death(process, log))
-    try:
-        wait_until_ready(comfy, deadline=READY_WITHIN)
-        unstored = options.log_dir.parent / "unstored"
-        yield Engine(
-            comfy, url, work / "output", work / "temp", work / "input", log, unstored, process
-        )
-    finally:
-        comfy.__exit__()
-        _stop(process)
+def _furnish(options: EngineOptions, work: Path) -> None:
+    for folder in ("input", "output", "temp", "user", "custom_nodes"):
+        (work / folder).mkdir()
+    for pack in options.packs:
+        (work / "custom_nodes" / pack.name).symlink_to(pack.resolve())
 
 
 def _command(options: EngineOptions, work: Path, port: int) -> list[str]:
-    for folder in ("input", "output", "temp", "user", "custom_nodes"):
-        (work / folder).mkdir(exist_ok=True)
-    for pack in options.packs:
-        (work / "custom_nodes" / pack.name).symlink_to(pack.resolve())
     configs = [_custom_node_paths(work, options.custom_nodes)] if options.custom_nodes else []
     configs += [options.extra_model_paths] if options.extra_model_paths else []
     return [
@@ -158,29 +308,8 @@ def _environment(options: EngineOptions) -> dict[str, str]:
     # On few cores torch's threads wait for each other: one is faster for small models.
     threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")} if options.cpu else {}
     pycache = {"PYTHONPYCACHEPREFIX": str(options.pycache)} if options.pycache else {}
-    return {**os.environ, **threads, **pycache, "PYTHONUNBUFFERED": "1"}
-
-
-def _death(process: subprocess.Popen[bytes], log: Path) -> str | None:
-    if process.poll() is None:
-        return None
-    tail = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_TAIL:])
-    return f"ComfyUI ended with exit code {process.returncode}; the end of {log}:\n{tail}"
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """The process and all that it has started: they are a session of their own."""
-    _signal(process, signal.SIGTERM)
-    try:
-        process.wait(STOP_WITHIN)
-    except subprocess.TimeoutExpired:
-        _signal(process, signal.SIGKILL)
-        process.wait()
-
-
-def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, number)
+    return environment(os.environ, **threads, **pycache, PYTHONUNBUFFERED="1",
+                       CALLSHEET_SEGMENTS=str(options.segments))  # fmt: skip
 
 
 def _free_port(wanted: int) -> int:

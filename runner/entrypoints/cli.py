@@ -17,15 +17,19 @@ from runner import models, parameters, settings
 from runner import release as releases
 from runner import workflow as workflows
 from runner.check import check as check_workflow
-from runner.comfy.engine import check_version
+from runner.comfy.engine import Engine, LocalEngine, check_version
+from runner.comfy.remote import attached
+from runner.comfy.supervisor import Deadlines
 from runner.comparison import compare
 from runner.entrypoints import console, editor, review, setup
 from runner.errors import Canceled, InvalidParameters, Problem, RequestError, RunnerError
 from runner.graph import to_api
 from runner.inputs import Access, Allowed
 from runner.job import Job, Status, new_job_id
+from runner.jobs import stored
 from runner.preview import contact_sheet
 from runner.request import check as check_request
+from runner.run import fingerprint
 from runner.run import run as run_job
 from runner.storage import open_storage
 
@@ -69,11 +73,27 @@ def run(
     preview: Annotated[
         bool, typer.Option("--preview", help="a contact sheet (PNG) beside each video")
     ] = False,
+    comfy: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="a ComfyUI that runs already; else one is started"),
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.001, metavar="SECONDS", help="for the whole render")
+    ] = None,
+    queue_timeout: Annotated[
+        float | None, typer.Option(min=0.001, metavar="SECONDS", help="until the render starts")
+    ] = None,
+    stall_timeout: Annotated[
+        float | None, typer.Option(min=0.001, metavar="SECONDS", help="without any progress")
+    ] = None,
     rehearse: Rehearse = False,
     as_json: AsJson = False,
 ) -> None:
-    """Render a workflow and store what it saves."""
+    """Render a workflow and store what it saves. The same --job-id again gives the stored result."""
     config = settings.from_environment()
+    limits = config.deadlines
+    deadlines = Deadlines(timeout or limits.total, queue_timeout or limits.queue,
+                          stall_timeout or limits.stalled)  # fmt: skip
     found = workflows.find(workflow, config.workflows)
     given = {**_params_file(params), **_typed(found, param or [])}
     job = Job(job_id or new_job_id(found.name, datetime.now()), workflow, given)
@@ -82,10 +102,11 @@ def run(
     storage.require_writable()
     prepare = setup.stand_ins(config) if rehearse else None
     access = Access(local=True, hosts=Allowed.of(config.allow_hosts))
-    with console.progress_shown() as report, setup.started(config, rehearse=rehearse) as engine:
-        result = run_job(
-            ready, engine=engine, storage=storage, report=report, prepare=prepare, access=access
-        )
+    result = stored(ready, storage, fingerprint(ready, rehearsal=rehearse))
+    if result is None:
+        with console.progress_shown() as report, _engine(config, comfy, rehearse) as engine:
+            result = run_job(ready, engine=engine, storage=storage, report=report, prepare=prepare,
+                             access=access, deadlines=deadlines)  # fmt: skip
     if as_json:
         _print_json(result.to_dict())
     else:
@@ -230,6 +251,7 @@ def edit(
         if browse:
             webbrowser.open(url)
         try:
+            assert isinstance(engine, LocalEngine)
             engine.process.wait()
         except KeyboardInterrupt:
             console.err.print("closing")
@@ -287,6 +309,17 @@ def _failed(error: RunnerError, *, as_json: bool) -> int:
     if isinstance(error, Canceled):
         return 130
     return 2 if isinstance(error, RequestError) else 1
+
+
+def _engine(
+    config: settings.Settings, comfy: str | None, rehearse: bool
+) -> AbstractContextManager[Engine]:
+    url = comfy or config.comfy
+    if url is None:
+        return setup.started(config, rehearse=rehearse)
+    if rehearse:
+        raise RequestError("--rehearse starts a ComfyUI of its own: it does not go with --comfy")
+    return attached(url, unstored=config.home / "unstored")
 
 
 def _definitions(

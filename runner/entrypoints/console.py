@@ -7,9 +7,11 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
+from rich.text import Text
 
 from runner.check import Finding
 from runner.errors import InvalidParameters, RunnerError
@@ -17,6 +19,8 @@ from runner.job import Artifact, Progress, Report, Result
 from runner.models import Model
 from runner.parameters import Parameter
 from runner.workflow import Workflow
+
+WIDEST = 110  # columns; longer lines are hard to read
 
 out = Console()
 err = Console(stderr=True)
@@ -111,17 +115,14 @@ def show_workflow(
     packs: tuple[str, ...],
 ) -> None:
     out.print(f"[bold]{escape(workflow.reference)}[/]  {escape(workflow.description)}\n")
-    table = Table("parameter", "type", "default", "limits", "what it is",
-                  box=None, header_style="bold", padding=(0, 2))  # fmt: skip
     for parameter in parameters:
-        table.add_row(
-            f"[bold]{escape(parameter.name)}[/]",
-            parameter.kind,
-            escape(_default(parameter)),
-            escape(_limits(parameter)),
-            escape(parameter.description),
-        )
-    out.print(table)
+        facts = (parameter.kind, _limits(parameter), _default(parameter))
+        said = "  ·  ".join(escape(fact) for fact in facts if fact)
+        line = f"  [bold]{escape(parameter.name)}[/]  [dim]{said}[/]"
+        out.print(line, highlight=False, no_wrap=True, overflow="ellipsis")
+        if parameter.description:
+            text = Padding(Text(parameter.description), (0, 0, 0, 6), expand=False)
+            out.print(text, width=min(WIDEST, out.width))
     out.print(f"\n[bold]outputs[/]  {escape(', '.join(outputs)) or 'none named'}")
     if needed:
         out.print("\n[bold]models[/]")
@@ -184,21 +185,21 @@ def _default(parameter: Parameter) -> str:
     if parameter.required:
         return "required"
     if parameter.draws:
-        return "drawn"
+        return "drawn for each job"
     if parameter.default is None:
-        return "by rule" if parameter.kind in ("integer", "number") else "none"
-    text = str(parameter.default)
-    return text if len(text) <= 24 else f"{text[:23]}…"
+        return "by rule" if parameter.kind in ("integer", "number") else "optional"
+    text = " ".join(str(parameter.default).split())
+    return f"default {text if len(text) <= 40 else f'{text[:39]}…'}"
 
 
 def _limits(parameter: Parameter) -> str:
     limits = parameter.limits
-    if parameter.kind == "choice":
-        return " | ".join(parameter.choices)
+    if "enum" in limits:
+        return " | ".join(map(str, limits["enum"]))
     if parameter.kind == "text":
         return f"up to {limits['maxLength']} characters" if "maxLength" in limits else ""
-    if parameter.kind == "keyframes":
-        return f"{limits['minItems']} … {limits['maxItems']} keyframes"
+    if "maxItems" in limits:
+        return f"{limits['minItems']} to {limits['maxItems']} {parameter.kind}"
     if "x-max-duration" in limits:
         return f"up to {limits['x-max-duration']:g} s"
     if parameter.kind in ("integer", "number"):

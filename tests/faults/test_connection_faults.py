@@ -1,0 +1,292 @@
+"""The connection breaks at every point: the job still ends as it should, and is rendered once."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from faulty import HASTY, Fault, act, later, rendered, when
+from proxy import Proxy
+
+from runner.comfy import remote
+from runner.comfy.engine import LocalEngine
+from runner.comfy.remote import RemoteEngine, attached
+
+KINDS = ("status", "execution_start", "execution_cached", "executing", "progress_state",
+         "progress", "executed", "execution_success", "last")  # fmt: skip
+
+
+@pytest.fixture
+def proxy(engine: LocalEngine) -> Proxy:
+    return Proxy(engine.ready().url)
+
+
+@pytest.fixture
+def far(proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RemoteEngine]:
+    """The engine as one that runs elsewhere, behind the proxy."""
+    monkeypatch.setattr(remote, "READY_WITHIN", 2.0)
+    monkeypatch.setattr(remote, "BACK_WITHIN", 2.0)
+    with proxy as url, attached(url, unstored=tmp_path / "unstored", patience=HASTY) as found:
+        yield found
+
+
+def once(kind: str, act: str, do: Callable[[], object] = lambda: None) -> Callable[[str, Any], str]:
+    """A rule for the first message of a kind."""
+    done: list[bool] = []
+
+    def rule(seen: str, data: Any) -> str:
+        if seen == kind and not done:
+            done.append(True)
+            do()
+            return act
+        return "pass"
+
+    return rule
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("how", ["double", "lose", "swap", "cut before", "cut during", "cut after"])
+def test_a_message(proxy: Proxy, far: RemoteEngine, fault: Fault, kind: str, how: str) -> None:
+    """The websocket and a message of any type: {how}."""
+    proxy.rule = once(kind, how)
+    outcome = fault.watch(lambda: rendered(far, act("sleep", 0.3)))
+    assert fault.seen == "succeeded", outcome
+    assert [f.node_id for f in outcome.files] == ["2"]
+    assert proxy.cuts == how.startswith("cut")
+    assert proxy.requests.count("POST /prompt") == 1
+    assert fault.seconds < 3.0
+
+
+def test_every_message_is_lost(proxy: Proxy, far: RemoteEngine, fault: Fault) -> None:
+    """No message ever comes."""
+    proxy.rule = lambda kind, data: "lose"
+    assert fault.watch(lambda: rendered(far, act("sleep", 0.3))).files
+    assert fault.seconds < 3.0
+
+
+def test_cut_again_and_again(proxy: Proxy, far: RemoteEngine, fault: Fault) -> None:
+    """The websocket is cut after each message."""
+    proxy.rule = lambda kind, data: "cut after"
+    assert fault.watch(lambda: rendered(far, act("sleep", 0.3))).files
+    assert proxy.cuts > 2
+
+
+def going(proxy: Proxy, moment: str) -> None:
+    """The server goes away at a moment."""
+
+    def go() -> None:
+        proxy.down = True
+
+    async def at_history(request: web.Request) -> None:
+        if request.path.startswith("/history"):
+            go()
+            assert request.transport
+            request.transport.abort()
+
+    if moment == "before it is submitted":
+        go()
+    elif moment == "while it runs":
+        proxy.rule = once("progress", "cut after", go)
+    elif moment == "at its last message":
+        proxy.rule = once("last", "cut before", go)
+    elif moment == "between the last message and the history":
+        proxy.http = at_history
+
+
+MOMENTS = ["before it is submitted", "while it runs", "at its last message",
+           "between the last message and the history"]  # fmt: skip
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_gone_for_good(proxy: Proxy, far: RemoteEngine, fault: Fault, moment: str) -> None:
+    """ComfyUI elsewhere is gone for good {moment}."""
+    going(proxy, moment)
+    fault.watch(lambda: rendered(far, act("sleep", 0.5)))
+    assert fault.seen == "engine_unavailable"
+    assert fault.seconds < HASTY.silence + remote.BACK_WITHIN + 4.0
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_gone_for_a_moment(proxy: Proxy, far: RemoteEngine, fault: Fault, moment: str) -> None:
+    """ComfyUI elsewhere cannot be reached for a second {moment}."""
+    going(proxy, moment)
+
+    def back() -> None:
+        proxy.down, proxy.http = False, Proxy.http
+
+    # Down from the moment that the rule sees; up a second after everything has gone down.
+    def watch() -> None:
+        while not proxy.down:
+            threading.Event().wait(0.02)
+        threading.Event().wait(1.0)
+        back()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    outcome = fault.watch(lambda: rendered(far, act("sleep", 0.5)))
+    watcher.join()
+    assert fault.seen == "succeeded", outcome
+    assert proxy.requests.count("POST /prompt") == 1
+
+
+def test_started_anew_elsewhere(
+    engine: LocalEngine, proxy: Proxy, far: RemoteEngine, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    """ComfyUI elsewhere is started anew while the job runs."""
+    monkeypatch.setattr(remote, "BACK_WITHIN", 60.0)
+
+    def anew() -> None:
+        engine.give_up()
+        proxy.url = engine.ready().url
+
+    outcome = fault.watch(lambda: rendered(far, act("sleep", 2.0), see=when("progress", anew)))
+    assert fault.seen == "succeeded", outcome
+    assert proxy.requests.count("POST /prompt") == 2
+
+
+def test_a_lost_answer_to_the_prompt(proxy: Proxy, far: RemoteEngine, fault: Fault) -> None:
+    """ComfyUI takes the prompt, but its answer is lost."""
+    lost: list[bool] = []
+
+    async def lose(request: web.Request) -> web.StreamResponse | None:
+        if request.path != "/prompt" or lost:
+            return None
+        lost.append(True)
+        async with proxy._client.post(proxy.url + "/prompt", data=await request.read(),
+                                      headers={"Content-Type": "application/json"}) as answer:  # fmt: skip
+            await answer.read()
+        assert request.transport
+        request.transport.abort()
+        return web.Response()
+
+    proxy.http = lose
+    assert fault.watch(lambda: rendered(far, act("sleep", 0.3))).files
+    assert proxy.requests.count("POST /prompt") == 1  # not queued twice
+
+
+def test_a_part_of_the_graph(far: RemoteEngine, fault: Fault) -> None:
+    """ComfyUI accepts a part of the graph (200 with node_errors)."""
+    graph = act("nothing")
+    graph["3"] = {
+        "class_type": "SaveImage",
+        "_meta": {"title": "Broken"},
+        "inputs": {"images": ["1", 0]},
+    }
+    error = fault.watch(lambda: rendered(far, graph))
+    assert fault.seen == "prompt_rejected"
+    assert "Broken (node 3)" in str(error)
+
+
+# --- HTTP answers -----------------------------------------------------------------------------------
+
+
+async def empty(_: web.Request) -> web.StreamResponse:
+    return web.json_response({})
+
+
+async def fails(_: web.Request) -> web.StreamResponse:
+    return web.Response(status=500, text="<html>Internal Server Error</html>")
+
+
+async def truncated(_: web.Request) -> web.StreamResponse:
+    return web.Response(text='{"status": {"status_str": "succ', content_type="application/json")
+
+
+async def short(request: web.Request) -> web.StreamResponse:
+    """Fewer bytes than its header says."""
+    response = web.StreamResponse(headers={"Content-Length": "1000"})
+    await response.prepare(request)
+    await response.write(b'{"status"')
+    assert request.transport
+    request.transport.abort()
+    return response
+
+
+async def slow(request: web.Request) -> web.StreamResponse:
+    """A byte now and then, so that no single read ever takes long."""
+    response = web.StreamResponse()
+    await response.prepare(request)
+    for _ in range(600):
+        await response.write(b" ")
+        await asyncio.sleep(0.1)
+    return response
+
+
+async def endless(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    while True:
+        await response.write(b" " * 65536)
+        await asyncio.sleep(0.001)
+
+
+async def mute(request: web.Request) -> web.StreamResponse:
+    await asyncio.sleep(600)
+    return web.Response()
+
+
+ANSWERS = {a.__name__: a for a in (empty, fails, truncated, short, slow, endless, mute)}
+PATHS = ["/prompt", "/api/jobs", "/history"]
+
+
+def answering(path: str, answer: Any, times: int) -> Callable[[web.Request], Any]:
+    left = [times]
+
+    async def http(request: web.Request) -> web.StreamResponse | None:
+        if not request.path.startswith(path) or not left[0]:
+            return None
+        left[0] -= 1
+        return await answer(request)
+
+    return http
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("name", ["fails", "truncated", "short", "slow"])
+def test_a_wrong_answer_once(
+    proxy: Proxy, far: RemoteEngine, fault: Fault, path: str, name: str
+) -> None:
+    """ComfyUI's answer on {path} is wrong once: {name}."""
+    proxy.http = answering(path, ANSWERS[name], 1)
+    outcome = fault.watch(lambda: rendered(far, act("sleep", 0.3)))
+    assert fault.seen == "succeeded", outcome
+    assert outcome.files
+
+
+def test_a_late_history(proxy: Proxy, far: RemoteEngine, fault: Fault) -> None:
+    """The history entry comes late."""
+    proxy.http = answering("/history", empty, 4)
+    assert fault.watch(lambda: rendered(far, act("nothing"))).files
+
+
+@pytest.mark.parametrize("name", ["empty", "fails", "truncated", "slow", "endless", "mute"])
+def test_never_a_history(proxy: Proxy, far: RemoteEngine, fault: Fault, name: str) -> None:
+    """The history never comes: {name}."""
+    proxy.http = answering("/history", ANSWERS[name], 1000)
+    fault.watch(lambda: rendered(far, act("nothing")))
+    assert fault.seen == "engine_unavailable"
+    assert fault.seconds < 2 * (HASTY.silence + HASTY.answer) + 3.0
+
+
+@pytest.mark.parametrize("name", ["fails", "mute", "endless"])
+def test_never_an_answer_to_the_prompt(
+    proxy: Proxy, far: RemoteEngine, fault: Fault, name: str
+) -> None:
+    """The prompt is never answered: {name}."""
+    proxy.http = answering("/prompt", ANSWERS[name], 1000)
+    fault.watch(lambda: rendered(far, act("nothing")))
+    assert fault.seen == "engine_unavailable"
+
+
+def test_slow_network(proxy: Proxy, far: RemoteEngine, fault: Fault) -> None:
+    """Every HTTP answer takes half a second longer."""
+
+    async def late(_: web.Request) -> None:
+        await asyncio.sleep(0.5)
+
+    proxy.http = late
+    with later(0, lambda: None):
+        assert fault.watch(lambda: rendered(far, act("sleep", 0.3))).files

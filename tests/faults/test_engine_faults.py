@@ -1,0 +1,343 @@
+"""The engine dies, hangs or does not let go: every job ends in the right state, the next one runs."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from faulty import Fault, act, later, rendered, when
+
+from runner.comfy import engine as engines
+from runner.comfy.engine import EngineOptions, LocalEngine
+from runner.comfy.supervisor import Deadlines
+from runner.errors import EngineUnavailable
+from runner.settings import Settings
+
+
+def send(engine: LocalEngine, number: signal.Signals) -> None:
+    os.kill(engine.process.pid, number)
+
+
+def next_one_runs(engine: LocalEngine) -> None:
+    assert rendered(engine, act("nothing")).files
+
+
+def test_killed_once(engine: LocalEngine, fault: Fault) -> None:
+    """The engine is killed (SIGKILL) while the job runs."""
+    before = engine.ready() and engine.process.pid
+    outcome = fault.watch(
+        lambda: rendered(
+            engine, act("sleep", 1.0), see=when("executing", lambda: send(engine, signal.SIGKILL))
+        )
+    )
+    assert fault.seen == "succeeded", outcome
+    assert outcome.files
+    assert engine.process.pid != before
+
+
+def test_death_is_noticed_at_once(engine: LocalEngine) -> None:
+    engine.ready()
+    killed: list[float] = []
+    noticed: list[float] = []
+
+    def see(message: object, now: float) -> None:
+        kind = message.type  # type: ignore[attr-defined]
+        if kind == "progress" and not killed:
+            killed.append(now)
+            send(engine, signal.SIGKILL)
+        if kind == "engine_lost":
+            noticed.append(now)
+
+    assert rendered(engine, act("sleep", 2.0), see=see).files
+    assert noticed[0] - killed[0] < 1.0
+
+
+def test_killed_twice(engine: LocalEngine, fault: Fault) -> None:
+    """The engine dies each time on the same job."""
+    error = fault.watch(lambda: rendered(engine, act("leave")))
+    assert fault.seen == "engine_unavailable"
+    assert "exit code 7" in str(error)
+    assert "the node leaves" in str(error)  # the end of the log
+    assert error.details["attempts"] == 2
+    next_one_runs(engine)
+
+
+def test_frozen(engine: LocalEngine, fault: Fault, tmp_path: Path) -> None:
+    """The engine hangs (SIGSTOP) while the job runs."""
+    outcome = fault.watch(lambda: rendered(engine, act("freeze once", mark=tmp_path / "mark")))
+    assert fault.seen == "succeeded", outcome
+    assert outcome.files
+
+
+def test_busy_is_not_hanging(engine: LocalEngine, fault: Fault) -> None:
+    """The engine cannot answer for a while because a node keeps Python to itself."""
+    before = engine.ready() and engine.process.pid
+    fault.watch(lambda: rendered(engine, act("hold", 2.0)))
+    assert fault.seen == "succeeded"
+    assert engine.process.pid == before
+
+
+@pytest.mark.parametrize(
+    ("what", "seconds", "restarted"), [("sleep", 60.0, False), ("deaf", 60.0, True)]
+)
+def test_canceled_while_running(
+    engine: LocalEngine, fault: Fault, what: str, seconds: float, restarted: bool
+) -> None:
+    """The caller cancels a running job, in a node of kind "{what}"."""
+    before = engine.ready() and engine.process.pid
+    canceled, when_canceled = threading.Event(), []
+
+    def cancel() -> None:
+        when_canceled.append(time.monotonic())
+        canceled.set()
+
+    fault.watch(
+        lambda: rendered(
+            engine, act(what, seconds), canceled=canceled,
+            see=when("executing", lambda: threading.Timer(0.5, cancel).start()),
+        )
+    )  # fmt: skip
+    took = time.monotonic() - when_canceled[0]
+    assert fault.seen == "canceled"
+    assert took < 3.0
+    next_one_runs(engine)
+    assert (engine.process.pid != before) == restarted
+
+
+def test_canceled_in_the_queue(engine: LocalEngine, fault: Fault) -> None:
+    """The caller cancels a job that waits for another one."""
+    engine.ready()
+    first, canceled = threading.Event(), threading.Event()
+    running = threading.Thread(
+        target=lambda: rendered(engine, act("sleep", 3.0), see=when("executing", first.set))
+    )
+    running.start()
+    assert first.wait(20)
+    with later(0.3, canceled.set):
+        fault.watch(lambda: rendered(engine, act("nothing"), canceled=canceled))
+    running.join()
+    assert fault.seen == "canceled"
+    assert fault.seconds < 2.0
+
+
+@pytest.mark.parametrize("what", ["sleep", "deaf"])
+def test_too_long(engine: LocalEngine, fault: Fault, what: str) -> None:
+    """The job runs longer than its whole time, in a node of kind "{what}"."""
+    engine.ready()
+    limits = Deadlines(total=1.5, queue=60, stalled=60)
+    error = fault.watch(lambda: rendered(engine, act(what, 60.0), deadlines=limits))
+    assert (fault.seen, error.details["limit"]) == ("timed_out_total", 1.5)
+    assert fault.seconds < 1.5 + 3.0
+    next_one_runs(engine)
+
+
+def test_stalled(engine: LocalEngine, fault: Fault) -> None:
+    """A node makes no progress for longer than it may."""
+    engine.ready()
+    limits = Deadlines(total=60, queue=60, stalled=1.0)
+    fault.watch(lambda: rendered(engine, act("deaf", 60.0), deadlines=limits))
+    assert fault.seen == "timed_out_stalled"
+    assert fault.seconds < 1.0 + 4.0
+    next_one_runs(engine)
+
+
+def test_queued_too_long(engine: LocalEngine, fault: Fault) -> None:
+    """The job waits in the queue longer than it may."""
+    engine.ready()
+    first = threading.Event()
+    running = threading.Thread(
+        target=lambda: rendered(engine, act("sleep", 3.0), see=when("executing", first.set))
+    )
+    running.start()
+    assert first.wait(20)
+    limits = Deadlines(total=60, queue=0.5, stalled=60)
+    fault.watch(lambda: rendered(engine, act("nothing"), deadlines=limits))
+    running.join()
+    assert fault.seen == "timed_out_queue"
+
+
+@pytest.mark.parametrize(
+    ("what", "code"),
+    [
+        ("fail", "execution_failed"),
+        ("interrupt", "interrupted"),
+        ("gpu_full", "out_of_memory"),
+        ("main_full", "out_of_memory"),
+    ],
+)
+def test_a_node_ends_the_job(engine: LocalEngine, fault: Fault, what: str, code: str) -> None:
+    """A node ends the job: {what}."""
+    error = fault.watch(lambda: rendered(engine, act(what)))
+    assert fault.seen == code
+    if what == "gpu_full":
+        said = {k: error.details[k] for k in ("memory", "wanted", "capacity", "peak")}
+        assert said == {"memory": "GPU", "wanted": "20.00 GiB", "capacity": "23.64 GiB", "peak": "22.40 GiB"}  # fmt: skip
+    if what == "main_full":
+        assert (error.details["memory"], error.details["wanted"]) == ("main", "9.31 GiB")
+    next_one_runs(engine)
+
+
+def test_windows_are_shown(engine: LocalEngine) -> None:
+    said: list[str] = []
+    rendered(
+        engine, act("windows", 0.5),
+        see=lambda message, now: said.append(str(message.data.get("text"))),
+    )  # fmt: skip
+    assert [f"window {n} of 4" for n in (1, 2, 3, 4)] == [s for s in said if s.startswith("window")]
+
+
+# --- starting and ending ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("import no_such_package", "the Python package no_such_package is missing"),
+        ("raise OSError('[Errno 98] error while attempting to bind: address already in use')",
+         "its port is taken by another program"),
+        ("raise RuntimeError('Found no NVIDIA driver on your system.')", "CUDA is not there"),
+        ("raise SystemExit(3)", "ended with exit code 3"),
+        ("import os; os.kill(os.getpid(), 9)", "was killed by SIGKILL; the kernel does this"),
+        ("import time; time.sleep(60)", "did not answer within 1.5 s"),
+    ],
+)  # fmt: skip
+def test_it_does_not_start(
+    options: EngineOptions, fault: Fault, tmp_path: Path, body: str, said: str
+) -> None:
+    """ComfyUI does not start: {said}."""
+    (tmp_path / "comfyui_version.py").write_text('__version__ = "0.30.0"\n')
+    (tmp_path / "main.py").write_text(f'print("the log", flush=True)\n{body}\n')
+    broken = dataclasses.replace(
+        options, comfyui_dir=tmp_path, log_dir=tmp_path / "logs", ready_within=1.5
+    )
+
+    def start() -> None:
+        with engines.running(broken):
+            pass
+
+    error = fault.watch(start)
+    assert fault.seen == "engine_unavailable"
+    assert said in str(error)
+    assert "the log" in str(error)
+    assert fault.seconds < 4.0
+
+
+def test_no_secret_reaches_comfyui(
+    options: EngineOptions, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "comfyui_version.py").write_text('__version__ = "0.30.0"\n')
+    (tmp_path / "main.py").write_text("import os; print(sorted(os.environ)); os.abort()\n")
+    for name in ("AWS_SECRET_ACCESS_KEY", "HF_TOKEN", "SUPABASE_KEY", "RUNPOD_API_KEY"):
+        monkeypatch.setenv(name, "secret")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    broken = dataclasses.replace(options, comfyui_dir=tmp_path, log_dir=tmp_path / "logs")
+    with pytest.raises(EngineUnavailable) as caught, engines.running(broken):
+        pass
+    said = str(caught.value)
+    assert "'CUDA_VISIBLE_DEVICES'" in said
+    assert "'CALLSHEET_SEGMENTS'" in said
+    assert "'PATH'" in said
+    for name in ("AWS", "HF_TOKEN", "SUPABASE", "RUNPOD"):
+        assert name not in said
+
+
+def test_logs_are_pruned(options: EngineOptions, tmp_path: Path) -> None:
+    (tmp_path / "comfyui_version.py").write_text('__version__ = "0.30.0"\n')
+    (tmp_path / "main.py").write_text("raise SystemExit(1)\n")
+    (tmp_path / "logs").mkdir()
+    for n in range(30):
+        (tmp_path / "logs" / f"comfyui-{n:02}.log").write_text("")
+        os.utime(tmp_path / "logs" / f"comfyui-{n:02}.log", (n, n))
+    broken = dataclasses.replace(options, comfyui_dir=tmp_path, log_dir=tmp_path / "logs")
+    with pytest.raises(EngineUnavailable), engines.running(broken):
+        pass
+    left = sorted(log.name for log in (tmp_path / "logs").iterdir())
+    assert len(left) == 20
+    assert left[0] == "comfyui-11.log"
+
+
+ORPHAN = """
+import sys, threading, time
+from pathlib import Path
+from runner.comfy.process import Process
+started = []
+def start():
+    started.append(Process([sys.executable, "-c", "import time; time.sleep(120)"], env={}, cwd=Path("."), log=Path(sys.argv[1])))
+starter = threading.Thread(target=start)  # ends at once: the child must outlive it
+starter.start(); starter.join()
+time.sleep(0.5)
+print(started[0].pid, started[0].death(), flush=True)
+time.sleep(120)
+"""
+
+
+def test_no_orphan(fault: Fault, tmp_path: Path) -> None:
+    """The runner itself is killed (SIGKILL)."""
+    with subprocess.Popen(
+        [sys.executable, "-c", ORPHAN, str(tmp_path / "log")], stdout=subprocess.PIPE, text=True
+    ) as runner:
+        assert runner.stdout is not None
+        pid, death = runner.stdout.readline().split()
+        assert death == "None"  # the thread that asked for it has ended; it lives on
+
+        def kill() -> None:
+            runner.kill()
+            end = time.monotonic() + 5
+            while _lives(pid) and time.monotonic() < end:
+                time.sleep(0.01)
+            fault.seen = "ComfyUI lives on" if _lives(pid) else "ComfyUI ends, too"
+
+        fault.watch(kill)
+    assert fault.seen == "ComfyUI ends, too"
+    assert fault.seconds < 2.0
+
+
+def _lives(pid: str) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and ") Z " not in stat.read_text()
+
+
+def test_a_child_of_a_parent_that_is_gone_does_not_start() -> None:
+    child = Path(engines.__file__).with_name("child.py")
+    done = subprocess.run(
+        [sys.executable, str(child), "1", "/bin/echo", "started"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "started" not in done.stdout
+
+
+def test_it_starts_again_with_pauses(
+    options: EngineOptions, settings: Settings, tmp_path: Path
+) -> None:
+    """A restart is tried again; a first start and one that a person has to mend are not."""
+    (tmp_path / "comfyui_version.py").write_text('__version__ = "0.30.0"\n')
+    starts = tmp_path / "starts"
+    (tmp_path / "main.py").write_text(FLAKY.format(starts=str(starts)))
+    flaky = dataclasses.replace(options, comfyui_dir=tmp_path, log_dir=tmp_path / "logs")
+    with engines.running(flaky) as engine:
+        assert len(starts.read_text()) == 1
+        engine.give_up()
+        began = time.monotonic()
+        engine.ready()
+        assert len(starts.read_text()) == 3  # the second start fails, the third does not
+        assert time.monotonic() - began >= engines.RESTART_PAUSE
+
+
+FLAKY = """
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+with open({starts!r}, "a") as file:
+    file.write("x")
+if len(open({starts!r}).read()) == 2:
+    sys.exit(1)
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers(); self.wfile.write(b"{{}}")
+HTTPServer(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])), Handler).serve_forever()
+"""
