@@ -4,6 +4,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 UV_VERSION := 0.13.8
 PYTHON ?= python3
+WORKERS ?= 2
 BIN := .venv/bin
 # An existing checkout, if COMFYUI_DIR names one; else the pinned ComfyUI is unpacked to vendor/comfyui.
 COMFYUI := $(if $(COMFYUI_DIR),,vendor/comfyui/.unpacked)
@@ -18,8 +19,8 @@ demo: setup  ## three pictures speak to a sound, on stand-in weights; says where
 	$(BIN)/python -m runner.entrypoints.example out/demo
 	$(BIN)/callsheet run ltx2-keyframes-lipsync --rehearse --preview --to out --params out/demo/request.json
 
-test: setup  ## all tests that CI runs, but for the browser's
-	$(BIN)/pytest
+test: setup  ## all tests that CI runs, but for the browser's; side by side, WORKERS=0 is one by one
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
 
 check: setup  ## lint, types, import rules
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

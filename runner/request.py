@@ -28,6 +28,8 @@ class Ready:
     seeds: Sequence[str] = ()  # the parameters that are seeds
     # Widgets of other packs' nodes that a caller names a file for, and what knows their places.
     media: Sequence[Parameter] = ()
+    # Widgets of other packs' nodes that a caller has set: what they hold is never drawn from.
+    literal: frozenset[tuple[str, str]] = frozenset()
     definitions: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def with_files(self, values: Mapping[str, Any]) -> "Ready":
@@ -107,6 +109,7 @@ def complete(ready: Ready, object_info: Mapping[str, Any]) -> Ready:
         pending={},
         seeds=[*ready.seeds, *_seeds(inputs)],
         media=media,
+        literal=frozenset(chosen),
         definitions=object_info,
     )
 

@@ -52,12 +52,19 @@ def run(
     """
     job = _Job(engine, progress.Steady(report), prepare, deadlines, canceled, previews)
     watch = job.watch
+    folders = (engine.input, engine.output, engine.temp, engine.unstored)
+    inputs.require_room(folders, access.min_free)
     with watch("convert"):
         asked = complete(ready, job.definitions())
     with inputs.folder_in(engine.input) as folder:
         with watch("fetch"):
             fetched = inputs.fetch(
-                asked, folder, root=engine.input, access=access, report=job.report
+                asked,
+                folder,
+                root=engine.input,
+                access=access,
+                report=job.report,
+                look=job.look,
             )
             engine.send(folder, job.look)
         files, step = job.render(fetched)
@@ -178,7 +185,7 @@ def _convert(ready: Ready, definitions: Mapping[str, Any]) -> ApiPrompt:
     # Dynamic prompts draw by the job's own seed, so that the same seed is the same video.
     drawn_by = [ready.values[name] for name in ready.seeds] or ready.job.id
     rng, now = random.Random(str(drawn_by)), datetime.now()  # noqa: S311
-    prompt = to_api(ready.document, definitions, rng=rng, now=now)
+    prompt = to_api(ready.document, definitions, rng=rng, now=now, literal=ready.literal)
     prompt = drop_decided(with_values(prompt), definitions)
     unfilled = browser_only_inputs(prompt, definitions)
     if unfilled:

@@ -1,5 +1,6 @@
 """Where things are on this machine: environment → values. Read by entry points only."""
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ class Settings:
     allow_hosts: tuple[
         str, ...
     ] = ()  # names and networks that inputs may come from, though private
+    allow_buckets: tuple[str, ...] = ()  # that inputs may come from: s3://media-in, gs://a/uploads
+    input_cache: int = 0  # bytes of downloads that are kept for later jobs
+    min_free: int = 1_000_000_000  # bytes that a disk must have free before a job starts
     deadlines: Deadlines = Deadlines()  # noqa: RUF009 - frozen
     comfy: str | None = None  # address of a ComfyUI that runs elsewhere
 
@@ -46,6 +50,19 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
             raise RequestError(f"{name}={text}: it is a number of seconds above 0")
         return value
 
+    def listed(name: str) -> tuple[str, ...]:
+        return tuple(environment.get(name, "").replace(",", " ").split())
+
+    def gigabytes(name: str, default: float) -> int:
+        text = environment.get(name) or str(default)
+        try:
+            value = float(text)
+        except ValueError:
+            value = -1.0
+        if not 0 <= value < math.inf:
+            raise RequestError(f"{name}={text}: it is a number of gigabytes, 0 or more")
+        return int(value * 1e9)
+
     usual = Deadlines()
     home = path("CALLSHEET_HOME", platformdirs.user_data_path("callsheet"))
     comfyui = path("COMFYUI_DIR", _CHECKOUT / "vendor" / "comfyui").absolute()
@@ -61,7 +78,10 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         home=home.absolute(),
         cache=path("CALLSHEET_CACHE", platformdirs.user_cache_path("callsheet")).absolute(),
         cpu=environment.get("CALLSHEET_CPU", "") not in ("", "0"),
-        allow_hosts=tuple(environment.get("CALLSHEET_ALLOW_HOSTS", "").replace(",", " ").split()),
+        allow_hosts=listed("CALLSHEET_ALLOW_HOSTS"),
+        allow_buckets=listed("CALLSHEET_ALLOW_BUCKETS"),
+        input_cache=gigabytes("CALLSHEET_INPUT_CACHE_GB", 0),
+        min_free=gigabytes("CALLSHEET_MIN_FREE_GB", 1),
         deadlines=Deadlines(
             total=seconds("CALLSHEET_TIMEOUT", usual.total),
             queue=seconds("CALLSHEET_QUEUE_TIMEOUT", usual.queue),

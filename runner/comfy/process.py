@@ -23,6 +23,7 @@ INHERITED = frozenset({
     "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy",
     "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
     "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT", "TRANSFORMERS_OFFLINE",
+    "CALLSHEET_SEGMENTS_DAYS", "CALLSHEET_SEGMENTS_GB",
 })  # fmt: skip
 INHERITED_PREFIXES = (
     "LC_", "CUDA", "CUDNN", "CUBLAS", "NVIDIA_", "NCCL_", "HIP_", "HSA_", "ROCM_", "ROCR_",

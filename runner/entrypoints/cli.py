@@ -24,7 +24,6 @@ from runner.comparison import compare
 from runner.entrypoints import console, editor, review, setup
 from runner.errors import Canceled, InvalidParameters, Problem, RequestError, RunnerError
 from runner.graph import to_api
-from runner.inputs import Access, Allowed
 from runner.job import Job, Status, new_job_id
 from runner.jobs import stored
 from runner.preview import contact_sheet
@@ -101,7 +100,7 @@ def run(
     storage = open_storage(to)
     storage.require_writable()
     prepare = setup.stand_ins(config) if rehearse else None
-    access = Access(local=True, hosts=Allowed.of(config.allow_hosts))
+    access = setup.access(config, local=True)
     result = stored(ready, storage, fingerprint(ready, rehearsal=rehearse))
     if result is None:
         with console.progress_shown() as report, _engine(config, comfy, rehearse) as engine:

@@ -10,6 +10,7 @@ from runner import rehearsal
 from runner.comfy import engine
 from runner.comfy.client import ApiPrompt
 from runner.comfy.engine import Engine, EngineOptions
+from runner.inputs import Access, Allowed, Buckets, Cache
 from runner.run import Prepare
 from runner.settings import Settings
 
@@ -50,6 +51,17 @@ def stand_ins(settings: Settings) -> Prepare:
         )
 
     return prepare
+
+
+def access(settings: Settings, *, local: bool) -> Access:
+    """Where inputs may come from. Raises RequestError for settings that mean nothing."""
+    return Access(
+        local=local,
+        hosts=Allowed.of(settings.allow_hosts),
+        buckets=Buckets.of(settings.allow_buckets),
+        cache=Cache(settings.cache / "inputs", settings.input_cache, settings.min_free),
+        min_free=settings.min_free,
+    )
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import copy
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -77,13 +77,15 @@ def to_api(
     rng: random.Random | None = None,
     now: datetime | None = None,
     unknown: Unknown = "raise",
+    literal: Collection[tuple[str, str]] = (),
 ) -> ApiPrompt:
     """The prompt that the graph editor would send for this workflow. Pure.
 
     `rng` draws the choices of dynamic prompts, by default always the same; `now` fills in
     `%date:…%` of file names, which stay as they are without it. A file in API format comes back
     as it is. With `unknown="keep"` a node of a type that `object_info` does not have is written
-    as the editor writes it, without a class, and the server refuses it.
+    as the editor writes it, without a class, and the server refuses it. `literal` names widgets,
+    by node id in the prompt and name, whose text is sent as it is: a caller's, not the file's.
 
     Raises WorkflowError if the file is broken, or lists all nodes of unknown types.
     """
@@ -100,7 +102,7 @@ def to_api(
         for graph in graphs.values():
             push_values(graph, replace_text)
         used = list(_used_nodes(Scope(graphs[""]), graphs))
-        writer = _Writer(graphs, rng or random.Random(0), replace_text)  # noqa: S311
+        writer = _Writer(graphs, rng or random.Random(0), replace_text, literal)  # noqa: S311
         return writer.prompt(used)
     except RecursionError as error:
         raise WorkflowError("the file is nested too deeply") from error
@@ -172,6 +174,7 @@ class _Writer:
     graphs: Graphs
     rng: random.Random
     replace_text: Callable[[str], str]
+    literal: Collection[tuple[str, str]]
 
     def prompt(self, used: list[tuple[Scope, Node]]) -> ApiPrompt:
         prompt: ApiPrompt = {
@@ -190,10 +193,11 @@ class _Writer:
         return {node_id: prompt[node_id] for node_id in sorted(prompt, key=_javascript_order)}
 
     def _entry(self, scope: Scope, node: Node) -> dict[str, Any]:
+        own = scope.full_id(node)
         inputs = {
             item.name: _wrapped(value, item.widget.type)
             for item in node.widgets
-            if item.widget.sent and (value := self._sent(node, item)) is not NO_VALUE
+            if item.widget.sent and (value := self._sent(own, node, item)) is not NO_VALUE
         }
         for index, slot in enumerate(node.inputs):
             match resolve(scope, node, index, self.graphs):
@@ -211,9 +215,9 @@ class _Writer:
             entry["class_type"] = node.saved.type
         return {**entry, "_meta": {"title": node.title}}
 
-    def _sent(self, node: Node, item: Filled) -> Any:
+    def _sent(self, node_id: NodeId, node: Node, item: Filled) -> Any:
         """The widget's value as it is sent."""
-        if not isinstance(item.value, str):
+        if not isinstance(item.value, str) or (node_id, item.name) in self.literal:
             return item.value
         if item.widget.dynamic_prompt:
             return dynamic_prompt(item.value, self.rng)

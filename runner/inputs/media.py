@@ -9,6 +9,7 @@ from typing import Any, cast
 import av
 import av.container
 import av.error
+from av.stream import Disposition
 from PIL import Image
 
 MAX_PIXELS = 64_000_000  # of a picture, or of a video's frame
@@ -183,7 +184,7 @@ def _check_container(
 
 
 def _is_cover(stream: Any) -> bool:
-    return "attached_pic" in str(stream.disposition).lower()
+    return bool(stream.disposition & Disposition.attached_pic)
 
 
 def _too_large(width: int, height: int) -> Unfit:

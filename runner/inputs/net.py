@@ -7,23 +7,27 @@ anew, and nobody could say any more which address was asked.
 import contextlib
 import http.client
 import ipaddress
+import math
 import re
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from functools import cached_property
 from http import HTTPStatus
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 from urllib.parse import quote, urljoin, urlsplit
 
 import certifi
 import tenacity
 
 from runner.errors import RequestError
+from runner.inputs.cache import Cache, Entry, Version, version
 
+_T = TypeVar("_T")
 Resolve: TypeAlias = Callable[[str, int], Sequence[str]]  # host, port → addresses
 Take: TypeAlias = Callable[[bytes, int | None], None]  # a piece; the file's size if it is known
 _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -32,6 +36,7 @@ _Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 PORTS = (80, 443, 8080, 8443)  # of hosts that nobody has allowed by name
 CHUNK = 256 * 1024  # bytes
 MAX_URL = 8192  # characters
+_POLL = 0.1  # seconds between two looks whether the job was canceled
 
 _AGAIN = (408, 425, 429, 500, 502, 503, 504)
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -118,14 +123,35 @@ class Url:
     @property
     def shown(self) -> str:
         """For people: without query, and without what looks like a token in the path."""
-        path = _SECRET.sub("…", self.target.partition("?")[0].partition(";")[0])
-        return f"{self.scheme}://{self.place}{path if len(path) <= 100 else f'{path[:99]}…'}"
+        path = self.target.partition("?")[0].partition(";")[0]
+        return f"{self.scheme}://{self.place}{shown_path(path)}"
 
     @property
     def place(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         standard = 443 if self.scheme == "https" else 80
         return host if self.port == standard else f"{host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for, and as whom."""
+
+    url: Url
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    # The operator's own cloud storage: it may be private, and gets the operator's credentials.
+    service: str = ""
+    known_as: str = ""  # where the URL itself differs each time
+
+    @property
+    def address(self) -> str:
+        """What the cache knows the file by."""
+        return self.known_as or self.url.text
+
+    @property
+    def host(self) -> str:
+        """For people: where the operator keeps files is nobody's business."""
+        return f"the {self.service}:// service" if self.service else self.url.host
 
 
 def parse(text: str) -> Url:
@@ -151,6 +177,12 @@ def parse(text: str) -> Url:
         raise Unfetched("the URL holds what is no character") from None
     standard = 443 if scheme == "https" else 80
     return Url(scheme, _host(host), standard if port is None else port, path + query)
+
+
+def shown_path(path: str) -> str:
+    """A path without what looks like a token, and not long. Pure."""
+    path = _SECRET.sub("…", path)
+    return path if len(path) <= 100 else f"{path[:99]}…"
 
 
 def shown(text: str) -> str:
@@ -213,14 +245,18 @@ class Downloads:
     allowed: Allowed = field(default_factory=Allowed)
     patience: Patience = field(default_factory=Patience)
     resolve: Resolve = resolve
+    cache: Cache | None = None
     canceled: threading.Event = field(default_factory=threading.Event)
     _open: dict[socket.socket, float] = field(default_factory=dict[socket.socket, float])
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def fetch(self, text: str, *, restart: Callable[[], None], take: Take) -> str:
-        """Hand a URL's bytes to `take`, with the size that the server has told, piece by piece.
+    def fetch(
+        self, request: Callable[[], Request], *, restart: Callable[[], None], take: Take
+    ) -> Version | None:
+        """Hand a file's bytes to `take`, with the size that the server has told, piece by piece.
 
-        `restart` is called before each try. Returns the declared content type. Raises Unfetched.
+        `request` and `restart` are called before each try. Returns what the cache may keep the
+        file under; None if it may not, or has it. Raises Unfetched.
         """
         deadline = time.monotonic() + self.patience.total
         retrying = tenacity.Retrying(
@@ -232,7 +268,7 @@ class Downloads:
             sleep=tenacity.sleep_using_event(self.canceled),
             reraise=True,
         )
-        return retrying(self._try, parse(text), deadline, restart, take)
+        return retrying(self._try, request, deadline, restart, take)
 
     def cut_overdue(self) -> None:
         """End the connections whose time is up; a server may drip its headers for ever."""
@@ -252,16 +288,21 @@ class Downloads:
                         # Not SSLSocket's own: it would take the object from under its reader.
                         socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
-    def _try(self, url: Url, deadline: float, restart: Callable[[], None], take: Take) -> str:
+    def _try(
+        self,
+        request: Callable[[], Request],
+        deadline: float,
+        restart: Callable[[], None],
+        take: Take,
+    ) -> Version | None:
         restart()
         problem: Unfetched | None = None
-        kind = ""
+        found: Version | None = None
         try:
-            kind = self._follow(url, deadline, take)
+            asked = self._patiently(request, deadline, late="cannot be asked for in time")
+            found = self._follow(asked, deadline, take)
         except Unfetched as error:
             problem = error
-        except (OSError, http.client.HTTPException) as error:
-            problem = _told(error, url.host)
         # A connection that was cut looks like the end of the file.
         if self.canceled.is_set():
             raise Unfetched("canceled")
@@ -269,19 +310,55 @@ class Downloads:
             raise Unfetched(f"took longer than {self.patience.total:g} s")
         if problem is not None:
             raise problem from None  # a foreign error may quote the URL
-        return kind
+        return found
 
-    def _follow(self, url: Url, deadline: float, take: Take) -> str:
+    def _follow(self, request: Request, deadline: float, take: Take) -> Version | None:
         for _ in range(self.patience.redirects + 1):
-            with self._answer(url, deadline) as response:
-                if response.status not in _REDIRECTS:
-                    return _read(response, take)
-                url = _redirected(url, response)
+            try:
+                with (
+                    self._kept(request) as entry,
+                    self._answer(request, deadline, entry) as response,
+                ):
+                    # Elsewhere the operator's credentials would not be good, or not be safe.
+                    if response.status not in _REDIRECTS or request.service:
+                        return self._taken(request, response, entry, take)
+                    request = Request(_redirected(request.url, response))
+            except (OSError, http.client.HTTPException) as error:
+                raise _told(error, request.host) from None  # it may quote the URL
         raise Unfetched(f"redirects more than {self.patience.redirects} times")
 
     @contextlib.contextmanager
-    def _answer(self, url: Url, deadline: float) -> Generator[http.client.HTTPResponse]:
-        sock = self._connect(url, deadline)
+    def _kept(self, request: Request) -> Generator[Entry | None]:
+        # Looked up for each hop: an ETag means something at its own address only.
+        if self.cache is None:
+            yield None
+            return
+        with self.cache.entry(request.address) as entry:
+            yield entry
+
+    def _taken(
+        self,
+        request: Request,
+        response: http.client.HTTPResponse,
+        entry: Entry | None,
+        take: Take,
+    ) -> Version | None:
+        keep = _may_keep(request, response)
+        if not keep and self.cache is not None:
+            self.cache.drop(request.address)
+        if entry is None or response.status != HTTPStatus.NOT_MODIFIED:
+            _read(response, request, take)
+            return version(request.address, response.headers.get("ETag")) if keep else None
+        if not entry.read(take):
+            raise Unfetched("the file in the cache is damaged", again=True)
+        return None
+
+    @contextlib.contextmanager
+    def _answer(
+        self, request: Request, deadline: float, entry: Entry | None
+    ) -> Generator[http.client.HTTPResponse]:
+        url = request.url
+        sock = self._connect(request, deadline)
         if url.scheme == "https":
             sock = self._tls.wrap_socket(
                 sock, server_hostname=url.host, do_handshake_on_connect=False
@@ -293,14 +370,21 @@ class Downloads:
             connection = http.client.HTTPConnection(url.host, url.port)
             connection.sock = sock
             headers = {"Host": url.place, "User-Agent": "callsheet", "Accept": "*/*",
-                       "Accept-Encoding": "identity", "Connection": "close"}  # fmt: skip
+                       "Accept-Encoding": "identity", "Connection": "close",
+                       **({"If-None-Match": entry.etag} if entry else {}),
+                       **request.headers}  # fmt: skip
             connection.request("GET", url.target, headers=headers)
             with connection.getresponse() as response:
                 yield response
 
-    def _connect(self, url: Url, deadline: float) -> socket.socket:
+    def _connect(self, request: Request, deadline: float) -> socket.socket:
         """A connection to one of the addresses that were checked, and to no other."""
-        addresses = self.checked(url)
+        url = request.url
+        addresses = (
+            self._addresses(url, deadline, request.host)
+            if request.service
+            else self.checked(url, deadline)
+        )
         for index, address in enumerate(addresses):
             left = deadline - time.monotonic()
             try:
@@ -311,17 +395,27 @@ class Downloads:
                     raise
         raise AssertionError("a host has an address")
 
-    def checked(self, url: Url) -> list[_Address]:
-        """The addresses of a host that may be asked. Raises Unfetched."""
+    def _addresses(self, url: Url, deadline: float, host: str) -> list[_Address]:
+        deadline = min(deadline, time.monotonic() + self.patience.connect)
         try:
-            addresses = [ipaddress.ip_address(a) for a in self.resolve(url.host, url.port)]
+            found = self._patiently(
+                lambda: self.resolve(url.host, url.port),
+                deadline,
+                late=f"the name of {host} is not looked up in time",
+            )
+            addresses = [ipaddress.ip_address(address) for address in found]
         except socket.gaierror as error:
             again = error.errno == socket.EAI_AGAIN
-            raise Unfetched(f"there is no host {url.host}", again=again) from None
+            raise Unfetched(f"there is no host {host}", again=again) from None
         except (UnicodeError, ValueError):
             raise Unfetched("its host is no valid name") from None
         if not addresses:
-            raise Unfetched(f"there is no host {url.host}")
+            raise Unfetched(f"there is no host {host}")
+        return addresses
+
+    def checked(self, url: Url, deadline: float = math.inf) -> list[_Address]:
+        """The addresses of a host that may be asked. Raises Unfetched."""
+        addresses = self._addresses(url, deadline, url.host)
         if self.allowed.holds(url.host, addresses):
             return addresses
         # The address itself stays unsaid: it would tell strangers about the network inside.
@@ -336,6 +430,29 @@ class Downloads:
                 "the operator can allow the host in CALLSHEET_ALLOW_HOSTS"
             )
         return addresses
+
+    def _patiently(self, action: Callable[[], _T], deadline: float, *, late: str) -> _T:
+        """The answer of what nobody can cut off, such as a lookup; its thread may be left behind.
+
+        Raises Unfetched at the deadline, with the reason `late`, and if it is canceled.
+        """
+        answer: Future[_T] = Future()
+
+        def work() -> None:
+            try:
+                answer.set_result(action())
+            except BaseException as error:  # noqa: BLE001 - it goes to whoever waits
+                answer.set_exception(error)
+
+        threading.Thread(target=work, name="input lookup", daemon=True).start()
+        while not answer.done():
+            if self.canceled.is_set():
+                raise Unfetched("canceled")
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise Unfetched(late, again=True)
+            wait([answer], timeout=min(left, _POLL))
+        return answer.result()
 
     @contextlib.contextmanager
     def _held(self, sock: socket.socket, deadline: float) -> Generator[None]:
@@ -356,9 +473,21 @@ class Downloads:
         return context
 
 
-def _read(response: http.client.HTTPResponse, take: Take) -> str:
+def _may_keep(request: Request, response: http.client.HTTPResponse) -> bool:
+    rules = {
+        rule.partition("=")[0].strip().lower()
+        for line in response.headers.get_all("Cache-Control", [])
+        for rule in line.split(",")
+    }
+    # What is private to the operator is the operator's to keep.
+    never = {"no-store"} if request.service else {"no-store", "private"}
+    return not rules & never and "*" not in response.headers.get("Vary", "")
+
+
+def _read(response: http.client.HTTPResponse, request: Request, take: Take) -> None:
     if response.status != HTTPStatus.OK:
-        raise Unfetched(_refusal(response.status), again=response.status in _AGAIN)
+        again = response.status in _AGAIN
+        raise Unfetched(_refusal(response.status, request), again=again)
     coding = response.headers.get("Content-Encoding", "identity").lower()
     if coding != "identity":
         raise Unfetched("comes compressed though we asked for it plain; store the file as it is")
@@ -369,10 +498,11 @@ def _read(response: http.client.HTTPResponse, take: Take) -> str:
         take(piece, size)
     if response.length:
         raise _cut_short()
-    return response.headers.get_content_type()
 
 
-def _refusal(status: int) -> str:
+def _refusal(status: int, request: Request) -> str:
+    if request.service and status in (401, 403, 404):
+        return "there is no such object, or the operator's credentials may not read it"
     try:
         said = f"the server answered {status} {HTTPStatus(status).phrase}"
     except ValueError:

@@ -9,14 +9,15 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 from urllib.parse import unquote_to_bytes, urlsplit
 from urllib.request import url2pathname
 
-from runner.errors import RunnerError
-from runner.inputs import media, net
-from runner.inputs.net import Downloads, Unfetched
+from runner.inputs import buckets, disk, media, net
+from runner.inputs.buckets import Buckets
+from runner.inputs.cache import Version
+from runner.inputs.net import Downloads, Request, Unfetched
 
 PARALLEL = 4
 _POLL = 0.2  # seconds between two looks at the clock
@@ -75,6 +76,8 @@ def shown(source: str) -> str:
     scheme = match[1].lower() if match else ""
     if scheme == "data":
         return f"data:{_media_type(source)}… ({len(source):,} characters)"
+    if "://" in source and scheme in buckets.SCHEMES:
+        return buckets.shown(source)
     if "://" in source or scheme in ("http", "https"):
         return net.shown(source)
     return source.replace("\0", "\\0") if len(source) <= 200 else f"{source[:199]}…"
@@ -87,16 +90,20 @@ def fetch_all(
     downloads: Downloads,
     local: bool,
     limits: Limits,
+    allowed: Buckets = Buckets(),  # noqa: B008 - frozen
     seen: Callable[[Moved], None] = lambda _: None,
 ) -> dict[Wanted, Fetched | Failed]:
-    """Have every file, side by side. `seen` is called in this thread, a few times a second."""
+    """Have every file, side by side. `seen` is called in this thread, a few times a second.
+
+    Raises DiskFull, and RunnerError where the folder cannot be written.
+    """
     try:
         folder.mkdir(parents=True)
     except OSError as error:
-        raise _unwritable(error) from error
+        raise disk.unwritable(error, folder.parent) from error
     wanted = list(dict.fromkeys(wanted))
     tally = _Tally(limits.total, len(wanted))
-    work = _Work(folder, downloads, local, limits, tally)
+    work = _Work(folder, downloads, local, limits, allowed, tally)
     with ThreadPoolExecutor(PARALLEL, thread_name_prefix="input") as pool:
         futures = {pool.submit(work.have, i, item): item for i, item in enumerate(wanted)}
         try:
@@ -143,7 +150,8 @@ class _Sink:
     """A file that is being written, within its limits."""
 
     index: int
-    file: BinaryIO
+    folder: Path
+    file: FileIO
     most: int
     tally: _Tally
     canceled: threading.Event
@@ -165,12 +173,12 @@ class _Sink:
         self.tally.add(len(piece))
         if self.canceled.is_set():
             raise Unfetched("canceled")
+        left = memoryview(piece)
         try:
-            self.file.write(piece)
-            if size is not None and self.got == size:
-                self.file.flush()  # a full disk shows here, not when the file is closed
+            while left:  # near its end a disk takes a part
+                left = left[self.file.write(left) :]
         except OSError as error:
-            raise _unwritable(error) from error
+            raise disk.unwritable(error, self.folder) from error
 
 
 @dataclass(frozen=True)
@@ -179,14 +187,17 @@ class _Work:
     downloads: Downloads
     local: bool
     limits: Limits
+    allowed: Buckets
     tally: _Tally
 
     def have(self, index: int, wanted: Wanted) -> Fetched | Failed:
         name = shown(wanted.source)
         part = self.folder / f"{index}.part"
         try:
-            self._write(index, wanted, part)
+            found = self._write(index, wanted, part)
             suffix = media.check(part, wanted.kind, max_seconds=wanted.max_seconds)
+            if found is not None and self.downloads.cache is not None:
+                self.downloads.cache.keep(part, found)
         except Unfetched as error:
             part.unlink(missing_ok=True)
             return Failed(f"{name}: {error.reason}", error.again)
@@ -195,17 +206,19 @@ class _Work:
             return Failed(f"{name} {error}", again=False)
         return Fetched(part.rename(self.folder / f"{index}{suffix}"))
 
-    def _write(self, index: int, wanted: Wanted, part: Path) -> None:
+    def _write(self, index: int, wanted: Wanted, part: Path) -> Version | None:
         try:
-            file = part.open("xb")
+            # Unbuffered: a full disk shows when a piece is written, and not when the file is closed.
+            file = part.open("xb", buffering=0)
         except OSError as error:
-            raise _unwritable(error) from error
+            raise disk.unwritable(error, self.folder) from error
         with contextlib.closing(file):
             most, canceled = self.limits.of(wanted.kind), self.downloads.canceled
-            sink = _Sink(index, file, most, self.tally, canceled)
-            self._read(wanted, sink)
+            sink = _Sink(index, self.folder, file, most, self.tally, canceled)
+            return self._read(wanted, sink)
 
-    def _read(self, wanted: Wanted, sink: _Sink) -> None:
+    def _read(self, wanted: Wanted, sink: _Sink) -> Version | None:
+        """Returns what a download may be kept under."""
         source = wanted.source
         match = _SCHEME.match(source)
         scheme = match[1].lower() if match else ""
@@ -213,7 +226,10 @@ class _Work:
             data = _data(source, self.limits.data)
             sink.take(data, len(data))
         elif scheme in ("http", "https"):
-            self.downloads.fetch(source, restart=sink.restart, take=sink.take)
+            return self._download(lambda: Request(net.parse(source)), sink)
+        elif "://" in source and scheme in buckets.SCHEMES:
+            seconds = self.downloads.patience.total
+            return self._download(lambda: self.allowed.request(source, seconds=seconds), sink)
         elif "://" in source and scheme != "file":
             raise Unfetched(f"{scheme}: is not taken; give an http or https URL")
         elif wanted.beside is not None:
@@ -222,6 +238,10 @@ class _Work:
             _copy(_local(source), sink)
         else:
             raise Unfetched("is no URL; give an http or https URL, or a data: URI")
+        return None
+
+    def _download(self, request: Callable[[], Request], sink: _Sink) -> Version | None:
+        return self.downloads.fetch(request, restart=sink.restart, take=sink.take)
 
 
 def _data(uri: str, most: int) -> bytes:
@@ -292,7 +312,3 @@ def _size(count: int) -> str:
     if count < 10_000:
         return f"{count:,} bytes"
     return f"{count / _MB:,.2f} MB" if count < 10 * _MB else f"{count / _MB:,.0f} MB"
-
-
-def _unwritable(error: OSError) -> RunnerError:
-    return RunnerError(f"an input cannot be written to the input folder: {error.strerror}")

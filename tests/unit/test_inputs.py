@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.errors import InputError, RequestError, RunnerError
+from runner.errors import Canceled, InputError, RequestError, RunnerError
 from runner.inputs import Access, fetch, folder_in, net, public_values, sources
 from runner.inputs.net import Allowed, Downloads, Patience
 from runner.inputs.sources import Failed, Fetched, Limits, Moved, Wanted
@@ -335,6 +335,37 @@ def test_a_job_that_is_canceled_lets_go_at_once(tmp_path: Path, site: Site) -> N
     with pytest.raises(KeyboardInterrupt):
         have(tmp_path, site.put("/a", page), by=downloads(patience), seen=interrupted)
     assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize("how", ["late", "canceled"])
+def test_a_lookup_that_hangs_does_not_hold_the_job(tmp_path: Path, site: Site, how: str) -> None:
+    freed = threading.Event()
+
+    def hanging(host: str, port: int) -> Sequence[str]:
+        freed.wait(30)
+        return ["127.0.0.1"]
+
+    canceled = threading.Event()
+
+    def see(moved: Moved) -> None:
+        if canceled.is_set():
+            raise KeyboardInterrupt
+        canceled.set()  # at the second look
+
+    url, started = site.put("/a", PNG), time.monotonic()
+    try:
+        if how == "late":
+            patience = Patience(connect=0.2, total=1, tries=2, backoff=0.01)
+            said = reason(tmp_path, url, by=downloads(patience, resolver=hanging))
+            assert said.endswith(f"the name of {HOST} is not looked up in time")
+        else:
+            patience = Patience(connect=30, total=60)
+            with pytest.raises(KeyboardInterrupt):
+                have(tmp_path, url, by=downloads(patience, resolver=hanging), seen=see)
+        assert time.monotonic() - started < 2
+        assert not site.seen
+    finally:
+        freed.set()
 
 
 # --- where nothing may be fetched from ------------------------------------------------------
@@ -687,6 +718,26 @@ def test_a_request_without_files_leaves_no_trace(tmp_path: Path) -> None:
     with folder_in(tmp_path / "input") as folder:
         assert fetch(ready, folder, root=tmp_path / "input", access=access()) is ready
     assert not (tmp_path / "input").exists()
+
+
+def test_a_job_that_is_canceled_meanwhile_ends_its_downloads(tmp_path: Path, site: Site) -> None:
+    started = threading.Event()
+
+    def page(asked: Asked) -> None:
+        asked.start(Content_Length="99")
+        started.set()
+        asked.drip()
+
+    def look() -> None:
+        if started.is_set():
+            raise Canceled("the job was canceled")
+
+    ready = asked_of(workflow(tmp_path / "w"), image_url=site.put("/a", page))
+    begun, root = time.monotonic(), tmp_path / "input"
+    with pytest.raises(Canceled), folder_in(root) as folder:
+        fetch(ready, folder, root=root, access=access(), look=look)
+    assert time.monotonic() - begun < 2
+    assert not list((root / "callsheet").iterdir())
 
 
 def test_every_problem_of_a_request_is_told_at_once(tmp_path: Path, site: Site) -> None:

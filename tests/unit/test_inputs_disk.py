@@ -43,7 +43,7 @@ print(json.dumps(told))
 
 
 def test_a_disk_that_fills_up_fails_the_job_and_not_the_next(tmp_path: Path) -> None:
-    large, small = picture("BMP", (1000, 800)), picture(size=(600, 400))
+    large, small = picture("BMP", (1000, 800)), picture(size=(400, 300))
     assert len(large) > 1_500_000 and 50_000 < len(small) < 600_000
     disk = tmp_path / "disk"
     disk.mkdir()

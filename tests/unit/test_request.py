@@ -204,3 +204,29 @@ def test_an_api_file_runs_by_its_widgets_and_its_parameter_nodes() -> None:
     assert problems(workflow, {"prompt": "far too long"}) == {
         "prompt": "12 characters; at most 9 are taken"
     }
+
+
+DRAWS = {**INFO, "Sampler": {**INFO["Sampler"], "input": {"required": {
+    **INFO["Sampler"]["input"]["required"], "text": ["STRING", {"dynamicPrompts": True}]}}}}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["my_prompt", "Sample.text", "5.text"])
+def test_what_a_caller_writes_is_not_drawn_from(name: str) -> None:
+    text = r"{a|b} https://x.org // no comment \{c\}"
+    workflow = stranger(APP if name == "my_prompt" else [])
+    ready = complete(check(Job("j", "w", {name: text}), workflow), DRAWS)
+    assert to_api(ready.document, DRAWS, literal=ready.literal)["5"]["inputs"]["text"] == text
+    workflow.document["nodes"][0]["widgets_values"][0] = "{a|a} // aside"
+    own = complete(check(Job("j", "w", {}), workflow), DRAWS)
+    assert to_api(own.document, DRAWS, literal=own.literal)["5"]["inputs"]["text"] == "a "
+
+
+def test_so_it_is_inside_a_subgraph() -> None:
+    inner = {"id": "inner", "name": "inner", "nodes": [copy.deepcopy(SAMPLER)], "links": [],
+             "inputs": [], "outputs": []}  # fmt: skip
+    host = {"id": 9, "type": "inner", "title": "Host", "inputs": [], "outputs": []}
+    source = {**document(host), "definitions": {"subgraphs": [inner]}}
+    job = Job("j", "w", {"9:5.text": "{a|b}"})
+    ready = complete(check(job, Workflow(source, None, "w", "1.0.0")), DRAWS)
+    sent = to_api(ready.document, DRAWS, literal=ready.literal)
+    assert sent["9:5"]["inputs"]["text"] == "{a|b}"

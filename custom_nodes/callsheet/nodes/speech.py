@@ -49,6 +49,7 @@ class EncodeSpeech(io.ComfyNode):
             )
             for speaker in speakers
         ]
+        heap.trim()
         return io.NodeOutput({"speakers": laid_out, "frames": frames})
 
 
