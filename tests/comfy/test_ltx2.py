@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors.numpy import load_file
-from sounds import ends, lag, sound, speak
 
 from runner import inputs
 from runner import workflow as workflows
@@ -39,6 +38,7 @@ from runner.settings import Settings
 from runner.storage.local import LocalStorage
 
 from rendering import difference, pictures
+from sounds import ends, lag, sound, speak
 
 WIDTH, HEIGHT = 256, 192
 LIPSYNC, AUDIO = "ltx2-lipsync", "ltx2-audio"

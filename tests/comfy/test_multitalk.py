@@ -14,7 +14,6 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
-from sounds import Sound, ends, lag, sound, speak
 
 from runner import workflow as workflows
 from runner.comfy import engine as engines
@@ -29,6 +28,7 @@ from runner.settings import Settings
 from runner.storage.local import LocalStorage
 
 from rendering import difference, pictures
+from sounds import Sound, ends, lag, sound, speak
 
 NAME = "multitalk"
 LOCAL = Access(local=True)

@@ -11,12 +11,13 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
-from sounds import sound, speak
 
 from runner import parameters
 from runner.comfy.engine import Engine
 from runner.errors import ExecutionFailed, PromptRejected
 from runner.graph import to_api
+
+from sounds import sound, speak
 
 Prompt = dict[str, dict[str, Any]]
 

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faulty import HASTY, Fault
 
 from runner import settings as runner_settings
 from runner.comfy import engine as engines
 from runner.comfy.engine import LocalEngine
 from runner.entrypoints import setup
 from runner.settings import Settings
+
+from faulty import HASTY, Fault
 
 HERE = Path(__file__).parent
 

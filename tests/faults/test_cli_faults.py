@@ -6,9 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from faulty import graph
-
 from runner.comfy.engine import LocalEngine
+
+from faulty import graph
 
 
 def callsheet(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from faulty import HASTY, Fault, act, later, rendered, when
-from proxy import Proxy
 
 from runner.comfy import remote
 from runner.comfy.engine import LocalEngine
 from runner.comfy.remote import RemoteEngine, attached
+
+from faulty import HASTY, Fault, act, later, rendered, when
+from proxy import Proxy
 
 KINDS = ("status", "execution_start", "execution_cached", "executing", "progress_state",
          "progress", "executed", "execution_success", "last")  # fmt: skip

@@ -10,13 +10,14 @@ import time
 from pathlib import Path
 
 import pytest
-from faulty import Fault, act, later, rendered, when
 
 from runner.comfy import engine as engines
 from runner.comfy.engine import EngineOptions, LocalEngine
 from runner.comfy.supervisor import Deadlines
 from runner.errors import EngineUnavailable
 from runner.settings import Settings
+
+from faulty import Fault, act, later, rendered, when
 
 
 def send(engine: LocalEngine, number: signal.Signals) -> None:

@@ -11,8 +11,6 @@ from typing import Any
 import psutil
 import pytest
 from aiohttp import web
-from faulty import HASTY, asked, graph
-from proxy import ACTS, Proxy
 
 from runner.comfy import remote
 from runner.comfy.engine import LocalEngine
@@ -22,6 +20,9 @@ from runner.errors import RunnerError
 from runner.job import Progress
 from runner.jobs import Jobs
 from runner.storage.local import LocalStorage
+
+from faulty import HASTY, asked, graph
+from proxy import ACTS, Proxy
 
 JOBS, SEED = 200, 20260
 KINDS = ("status", "execution_start", "executing", "progress_state", "progress", "executed",

@@ -14,9 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from aiohttp import web
-from faulty import HASTY, Fault, asked, graph
 from PIL import Image
-from proxy import Proxy
 
 from runner.comfy import client
 from runner.comfy import engine as engines
@@ -30,6 +28,9 @@ from runner.jobs import Jobs
 from runner.run import run
 from runner.storage.local import LocalStorage
 from runner.workflow import Workflow
+
+from faulty import HASTY, Fault, asked, graph
+from proxy import Proxy
 
 
 @pytest.fixture
