@@ -9,7 +9,7 @@ BIN := .venv/bin
 # An existing checkout, if COMFYUI_DIR names one; else the pinned ComfyUI is unpacked to vendor/comfyui.
 COMFYUI := $(if $(COMFYUI_DIR),,vendor/comfyui/.unpacked)
 
-.PHONY: help setup demo test check browser parity edit lock clean
+.PHONY: help setup demo test check docs browser parity edit lock clean
 help:      ## this list
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */\1\t/' | expand -t 12
 
@@ -26,6 +26,9 @@ check: setup  ## lint, types, import rules
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
+
+docs: setup    ## the documentation site, links checked, in build/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 browser: setup  ## tests in the real editor; needs Chromium (CHROMIUM=/path, else found on PATH)
 	$(BIN)/pytest tests/browser

@@ -75,10 +75,13 @@ class _Lines:
 def show_error(error: RunnerError) -> None:
     err.print(f"[bold red]error[/] [dim]({error.code})[/]")
     if isinstance(error, InvalidParameters):
-        for problem in error.problems:
-            err.print(f"  [bold]{escape(problem.parameter)}[/]: {escape(problem.message)}")
+        said = [f"[bold]{escape(p.parameter)}[/]: {escape(p.message)}" for p in error.problems]
     else:
-        err.print(f"  {escape(error.message)}", highlight=False)
+        said = escape(error.message).splitlines()
+    for line in said:  # whole lines where a program reads them
+        text = Text.from_markup(line)
+        shown = Padding(text, (0, 0, 0, 2)) if err.is_terminal else Text("  ") + text
+        err.print(shown, highlight=False, soft_wrap=not err.is_terminal)
 
 
 def show_result(result: Result) -> None:
