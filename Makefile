@@ -9,7 +9,7 @@ BIN := .venv/bin
 # An existing checkout, if COMFYUI_DIR names one; else the pinned ComfyUI is unpacked to vendor/comfyui.
 COMFYUI := $(if $(COMFYUI_DIR),,vendor/comfyui/.unpacked)
 
-.PHONY: help setup demo test check docs browser parity edit lock clean
+.PHONY: help setup demo test check docs bench browser parity edit lock clean
 help:      ## this list
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */\1\t/' | expand -t 12
 
@@ -29,6 +29,9 @@ check: setup  ## lint, types, import rules
 
 docs: setup    ## the documentation site, links checked, in build/site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+bench: setup   ## the figures of benchmarks/report.md, measured anew; a quarter of an hour; ARGS="overhead" shows one part
+	$(BIN)/python benchmarks/run.py $(ARGS)
 
 browser: setup  ## tests in the real editor; needs Chromium (CHROMIUM=/path, else found on PATH)
 	$(BIN)/pytest tests/browser

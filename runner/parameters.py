@@ -260,21 +260,36 @@ def from_text(parameters: Sequence[Parameter], texts: Mapping[str, str]) -> dict
 def fill(
     document: Document, parameters: Sequence[Parameter], values: Mapping[str, Any]
 ) -> Document:
-    """A copy of the workflow with the job's values written into its parameter nodes."""
-    filled = copy.deepcopy(document)
+    """The workflow with the job's values in its parameter nodes; it shares what is not filled. Pure."""
+    by_id = {parameter.node_id: parameter for parameter in parameters}
     if is_api_format(document):
-        for parameter in parameters:
-            value = values[parameter.name]
-            filled[parameter.node_id]["inputs"]["value"] = _stored(parameter, value)
-        return filled
-    by_id = {str(node.get("id")): node for node in nodes(filled)}
-    for parameter in parameters:
-        stored = by_id[parameter.node_id]["widgets_values"]
-        names = ("value", "control_after_generate") if isinstance(stored, dict) else (0, 1)
-        stored[names[0]] = _stored(parameter, values[parameter.name])
-        if parameter.kind == "seed":
-            stored[names[1]] = "fixed"  # opened in the editor, the file renders this video again
-    return filled
+        return {
+            node_id: _filled_prompt(node, by_id[node_id], values) if node_id in by_id else node
+            for node_id, node in document.items()
+        }
+    filled = (
+        _filled(node, by_id[str(node.get("id"))], values) if str(node.get("id")) in by_id else node
+        for node in nodes(document)
+    )
+    return {**document, "nodes": list(filled)}
+
+
+def _filled_prompt(
+    node: Mapping[str, Any], parameter: Parameter, values: Mapping[str, Any]
+) -> dict[str, Any]:
+    stored = _stored(parameter, values[parameter.name])
+    return {**node, "inputs": {**node["inputs"], "value": stored}}
+
+
+def _filled(
+    node: Mapping[str, Any], parameter: Parameter, values: Mapping[str, Any]
+) -> dict[str, Any]:
+    stored = copy.copy(node["widgets_values"])
+    names = ("value", "control_after_generate") if isinstance(stored, dict) else (0, 1)
+    stored[names[0]] = _stored(parameter, values[parameter.name])
+    if parameter.kind == "seed":
+        stored[names[1]] = "fixed"  # opened in the editor, the file renders this video again
+    return {**node, "widgets_values": stored}
 
 
 def _stored(parameter: Parameter, value: Any) -> Any:

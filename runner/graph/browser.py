@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from runner.graph.definitions import Definitions, Widget
+from runner.graph.definitions import Definitions, Widget, read
 
 # What to do instead, by the type of the widget.
 _INSTEAD = {
@@ -37,7 +37,7 @@ def browser_only_inputs(
     prompt: Mapping[str, Mapping[str, Any]], object_info: Mapping[str, Any]
 ) -> list[BrowserInput]:
     """The inputs of a prompt that a browser would have filled in and that are empty. Pure."""
-    definitions = Definitions(object_info)
+    definitions = read(object_info)
     return [
         BrowserInput(
             node_id=node_id,

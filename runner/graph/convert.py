@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Literal, TypeAlias, cast
 
 from runner.errors import WorkflowError
-from runner.graph.definitions import NO_VALUE, Definitions
+from runner.graph.definitions import NO_VALUE, read
 from runner.graph.document import NodeId, parse
 from runner.graph.loading import (
     Graph,
@@ -110,7 +110,7 @@ def to_api(
 
 def load(workflow: Mapping[str, Any], object_info: Mapping[str, Any]) -> Graphs:
     """Every graph of a UI workflow as the editor holds it once the file is loaded. Pure."""
-    definitions = Definitions(object_info)
+    definitions = read(object_info)
     document = normalise(parse(workflow), definitions)
     graphs: Graphs = {}
     order = innermost_first(document)

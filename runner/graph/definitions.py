@@ -79,12 +79,27 @@ class Definitions:
         self._object_info = object_info
         self._read: dict[str, Definition | None] = {}
 
+    def are_of(self, object_info: Mapping[str, Any]) -> bool:
+        return self._object_info is object_info
+
     def get(self, node_type: str) -> Definition | None:
         """The definition of a node type; None if the server does not know it."""
         if node_type not in self._read:
             raw = self._object_info.get(node_type)
             self._read[node_type] = _definition(node_type, mapping(raw)) if raw else None
         return self._read[node_type]
+
+
+def read(object_info: Mapping[str, Any]) -> Definitions:
+    """The node types of `object_info`, which nobody changes; the same again for the same object."""
+    global _latest
+    latest = _latest
+    if latest is None or not latest.are_of(object_info):
+        _latest = latest = Definitions(object_info)
+    return latest
+
+
+_latest: Definitions | None = None  # a server is asked once and gets many jobs
 
 
 def _definition(node_type: str, raw: Mapping[str, Any]) -> Definition:

@@ -37,14 +37,15 @@ class LocalStorage:
         part = target.with_name(f".{target.name}.part")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(file, part) if _other_device(file, target.parent) else file.rename(part)
-            part.replace(target)
+            if _other_device(file, target.parent):
+                shutil.copy(file, part)
+                part.replace(target)
+                file.unlink()
+            else:
+                file.replace(target)
         except OSError as error:
-            if part.exists() and not file.exists():
-                part.rename(file)
             part.unlink(missing_ok=True)
             raise StorageError(f"{target} cannot be written: {error.strerror}") from error
-        file.unlink(missing_ok=True)
         return str(target)
 
 

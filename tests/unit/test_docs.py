@@ -33,7 +33,7 @@ def test_every_workflow_has_a_page() -> None:
     assert pages == {folder.name for folder in (ROOT / "workflows").iterdir() if folder.is_dir()}
 
 
-@pytest.mark.parametrize("page", [file for file in DOCS.rglob("*.md")], ids=lambda file: file.stem)
+@pytest.mark.parametrize("page", list(DOCS.rglob("*.md")), ids=lambda file: file.stem)
 def test_python_examples_are_python(page: Path) -> None:
     for example in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
         names: dict[str, object] = {}

@@ -1,0 +1,83 @@
+"""What the runner adds to a job: submit until the file is in hand, minus what ComfyUI's history says it worked."""
+
+import json
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import requests
+import websocket
+from workbench import SIDE, Figure, engine, median, picture, side_by_side
+
+from runner.comfy.engine import Engine
+from runner.job import Job
+from runner.request import check
+from runner.run import run
+from runner.storage import open_storage
+
+ROUNDS = 60
+
+
+class Bare:
+    """The least that a client can do: one keep-alive session, one websocket, the file from the disk."""
+
+    def __init__(self, engine: Engine, url: str) -> None:
+        self._engine, self._url = engine, url
+        self._client, self._session = uuid.uuid4().hex, requests.Session()
+        self._socket = websocket.create_connection(
+            f"{url.replace('http', 'ws')}/ws?clientId={self._client}"
+        )
+
+    def __call__(self, number: int) -> float:
+        color = 1_000_000 + number
+        prompt = {
+            "2": {"class_type": "EmptyImage",
+                  "inputs": {"width": SIDE, "height": SIDE, "batch_size": 1, "color": color}},
+            "3": {"class_type": "SaveImage",
+                  "inputs": {"images": ["2", 0], "filename_prefix": f"bare/{uuid.uuid4().hex}"}},
+        }  # fmt: skip
+        start = time.perf_counter()
+        body = {"prompt": prompt, "client_id": self._client}
+        prompt_id = self._session.post(f"{self._url}/prompt", json=body).json()["prompt_id"]
+        while True:
+            message = self._socket.recv()
+            if isinstance(message, bytes):
+                continue
+            heard = json.loads(message)
+            if heard["type"] == "executing" and heard["data"]["node"] is None:
+                break
+        entry = self._session.get(f"{self._url}/history/{prompt_id}").json()[prompt_id]
+        [image] = entry["outputs"]["3"]["images"]
+        (self._engine.output / image["subfolder"] / image["filename"]).read_bytes()
+        return time.perf_counter() - start - worked(entry)
+
+
+def worked(entry: dict[str, Any]) -> float:
+    """Seconds between `execution_start` and `execution_success` in a history entry."""
+    at = {name: data["timestamp"] for name, data in entry["status"]["messages"]}
+    return (at["execution_success"] - at["execution_start"]) / 1000
+
+
+def measure(folder: Path) -> list[Figure]:
+    with engine() as running:
+        url = running.comfy.url
+        bare, session, workflow = Bare(running, url), requests.Session(), picture()
+        storage = open_storage(str(folder / "out"))
+
+        def ours(number: int) -> float:
+            job = Job(f"bench-{number}", "bench", {"color": number})
+            start = time.perf_counter()
+            run(check(job, workflow), engine=running, storage=storage)
+            taken = time.perf_counter() - start
+            entry = session.get(f"{url}/history/{job.prompt_id()}").json()
+            return taken - worked(next(iter(entry.values())))
+
+        least, own = side_by_side(ROUNDS, bare, ours)
+    a, b = median(own) * 1000, median(least) * 1000
+    return [
+        Figure(
+            "overhead per job", a, "ms", "a bare client", b,
+            target="within 1.5 times of a bare client", met=a <= 1.5 * b,
+        )
+    ]  # fmt: skip
