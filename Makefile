@@ -9,7 +9,7 @@ BIN := .venv/bin
 # An existing checkout, if COMFYUI_DIR names one; else the pinned ComfyUI is unpacked to vendor/comfyui.
 COMFYUI := $(if $(COMFYUI_DIR),,vendor/comfyui/.unpacked)
 
-.PHONY: help setup demo test check docs bench image browser parity edit lock clean
+.PHONY: help setup demo test faults soak check docs pictures bench image browser parity edit lock clean
 help:      ## this list
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */\1\t/' | expand -t 12
 
@@ -22,6 +22,14 @@ demo: setup  ## three pictures speak to a sound, on stand-in weights; says where
 test: setup  ## all tests that CI runs, but for the browser's; side by side, WORKERS=0 is one by one
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
 
+faults: setup  ## every fault against the real ComfyUI; writes the table docs/faults.md
+	rm -f out/faults-*.json
+	$(BIN)/pytest tests/faults --numprocesses $(WORKERS) --dist loadfile
+	$(BIN)/python tests/faults/table.py
+
+soak: setup  ## jobs for an hour (SOAK_MINUTES=60): memory, handles, threads and processes must stay flat
+	$(BIN)/python tests/faults/soak.py
+
 check: setup  ## lint, types, import rules
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/basedpyright
@@ -29,6 +37,9 @@ check: setup  ## lint, types, import rules
 
 docs: setup    ## the documentation site, links checked, in build/site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+pictures: setup  ## the pictures of the editor in the documentation and on the help pages; needs Chromium
+	$(BIN)/python docs/site/screens.py $(ARGS)
 
 bench: setup   ## the figures of benchmarks/report.md, measured anew; a quarter of an hour; ARGS="overhead" shows one part
 	$(BIN)/python benchmarks/run.py $(ARGS)

@@ -1,7 +1,7 @@
 """What is wrong with a workflow, found without running it: each finding with a fix. Pure."""
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,7 +134,7 @@ def _inputs(
         if source is None:
             yield from _literal(spec, value, node_id, node, needed)
         else:
-            yield from _link(spec, *source, node_id, node, object_info)
+            yield from _link(spec, *source, node_id, node, object_info, needed)
 
 
 def _literal(
@@ -146,23 +146,44 @@ def _literal(
 ) -> Iterator[Finding]:
     title = _title(node)
     own = node.get("class_type") in parameters.WIDGETS  # its choices are the node's own
-    offered = None if spec.offered is None else {*spec.offered, *models.other_names(node)}
-    if offered is not None and value not in offered and not own:
-        yield _not_offered(spec, value, node_id, title, needed)
+    if spec.offered is not None and not own and not _offered(spec, value, node):
+        yield _not_offered(spec, value, node_id, node, needed)
     if isinstance(value, int | float) and not isinstance(value, bool) and not spec.within(value):
         yield Finding("out_of_range", title, node_id,
                       f"{spec.name} is {value:g}, which is not between {spec.range_text}",
                       "choose a value in that range")  # fmt: skip
 
 
+def _offered(spec: Spec, value: Any, node: Mapping[str, Any]) -> bool:
+    """Whether a list holds a value, under one of the names that a file may have."""
+    names = models.names_of(value, node) if isinstance(value, str) else (value,)
+    # At strength 0 a LoRA is not loaded.
+    off = spec.name == "lora_name" and mapping(node["inputs"]).get("strength") == 0
+    return off or any(name in (spec.offered or ()) for name in names)
+
+
+def _missing_model(
+    value: Any, node_id: str, node: Mapping[str, Any], needed: Mapping[str, models.Model]
+) -> Finding | None:
+    """The finding, if the value stands for a model file that the workflow names."""
+    model = next((needed[n] for n in models.names_of(str(value), node) if n in needed), None)
+    if model is None:
+        return None
+    source = f" from {model.url}" if model.url else ""
+    return Finding("missing_model", _title(node), node_id, f"{model.name} is not there",
+                   f"put it into models/{model.directory}/{source}")  # fmt: skip
+
+
 def _not_offered(
-    spec: Spec, value: Any, node_id: str, title: str, needed: Mapping[str, models.Model]
+    spec: Spec,
+    value: Any,
+    node_id: str,
+    node: Mapping[str, Any],
+    needed: Mapping[str, models.Model],
 ) -> Finding:
-    model = needed.get(str(value))
-    if model is not None:
-        source = f" from {model.url}" if model.url else ""
-        return Finding("missing_model", title, node_id, f"{value} is not there",
-                       f"put it into models/{model.directory}/{source}")  # fmt: skip
+    title = _title(node)
+    if model := _missing_model(value, node_id, node, needed):
+        return model
     if spec.uploads:
         return Finding("missing_input", title, node_id, f"{spec.name}: there is no input file {value}",
                        "put it into ComfyUI's input folder, or use a parameter")  # fmt: skip
@@ -180,6 +201,7 @@ def _link(
     node_id: str,
     node: Mapping[str, Any],
     object_info: ObjectInfo,
+    needed: Mapping[str, models.Model],
 ) -> Iterator[Finding]:
     title = _title(node)
     gives = sequence(mapping(object_info.get(source["class_type"])).get("output"))
@@ -189,20 +211,31 @@ def _link(
                       "link an output of that type")  # fmt: skip
     parameter = parameters.from_prompt(source_id, source) if slot == 0 else None
     if parameter is not None:
-        yield from _limits(spec, parameter, title, models.other_names(node))
+        if parameter.kind == "choice" and spec.offered is not None:
+            yield from _offers(spec, parameter, node_id, node, needed)
+        yield from _limits(spec, parameter, title)
 
 
-def _limits(
-    spec: Spec, parameter: Parameter, title: str, other_names: Sequence[str]
+def _offers(
+    spec: Spec,
+    parameter: Parameter,
+    node_id: str,
+    node: Mapping[str, Any],
+    needed: Mapping[str, models.Model],
 ) -> Iterator[Finding]:
+    """The choices that a caller may make, and the node then refuses."""
+    refused = [choice for choice in parameter.choices if not _offered(spec, choice, node)]
+    absent = {choice: _missing_model(choice, node_id, node, needed) for choice in refused}
+    yield from (finding for finding in absent.values() if finding is not None)
+    if wrong := [choice for choice, finding in absent.items() if finding is None]:
+        where = f"{_title(node)}.{spec.name}"
+        yield Finding("choice_not_offered", parameter.title, parameter.node_id,
+                      f"offers {_some(wrong)}, which {where} does not take",
+                      f"{where} takes {_some([str(o) for o in spec.offered or ()])}")  # fmt: skip
+
+
+def _limits(spec: Spec, parameter: Parameter, title: str) -> Iterator[Finding]:
     """A linked value is checked by nobody at submit, so a parameter must not allow more."""
-    if parameter.kind == "choice" and spec.offered is not None:
-        taken = {*spec.offered, *other_names}
-        wrong = [choice for choice in parameter.choices if choice not in taken]
-        if wrong:
-            yield Finding("choice_not_offered", parameter.title, parameter.node_id,
-                          f"offers {_some(wrong)}, which {title}.{spec.name} does not take",
-                          f"{title}.{spec.name} takes {_some([str(o) for o in spec.offered])}")  # fmt: skip
     if parameter.kind not in ("integer", "number"):
         return
     limits = parameter.limits

@@ -106,6 +106,13 @@ class ExecutionFailed(EngineError):
     code = "execution_failed"
 
 
+class DiskFull(RunnerError):
+    """There is no room for what a job writes; `details` name the folder."""
+
+    code = "disk_full"
+    retryable = True
+
+
 class OutOfMemory(ExecutionFailed):
     """`details["memory"]` says which, GPU or main, and the figures that the exception names."""
 

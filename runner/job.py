@@ -91,6 +91,7 @@ class Artifact:
     bytes: int
     sha256: str
     probe: Probe
+    file: str = ""  # the file's own name, which the storage may have put into another
 
 
 @dataclass(frozen=True)

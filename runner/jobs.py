@@ -1,19 +1,21 @@
 """The jobs of one process by their ids: joined while they run, never rendered twice, canceled."""
 
+import dataclasses
 import json
 import threading
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from runner.comfy.engine import Engine
-from runner.errors import JobConflict
-from runner.job import Progress, Report, Result
+from runner.errors import JobConflict, StorageError
+from runner.job import Artifact, Progress, Report, Result
 from runner.outputs import stem
 from runner.request import Ready
 from runner.run import fingerprint, run
 from runner.storage import Storage
-from runner.storage.reading import read
+from runner.storage.naming import Fields
 
 
 @dataclass
@@ -86,8 +88,17 @@ class Jobs:
 
 
 def stored(ready: Ready, storage: Storage, request: str) -> Result | None:
-    """The result of a job that has succeeded before. Raises JobConflict if it was another request."""
-    text = read(storage, f"{stem(ready.job.id)}.json")
+    """The result of a job that has succeeded before, if its files are still there.
+
+    Raises JobConflict if it was another request, StorageError.
+    """
+    fields: Fields = {"job_id": ready.job.id}
+    try:
+        text = storage.read(f"{stem(ready.job.id)}.json", fields)
+    except StorageError as error:
+        if error.retryable:
+            raise
+        text = None  # credentials that may only write: nothing can be told
     if text is None:
         return None
     try:
@@ -98,7 +109,20 @@ def stored(ready: Ready, storage: Storage, request: str) -> Result | None:
             "take another job id or remove it"
         ) from error
     _require_same(ready, result.request, request)
-    return result
+    return _still_there(result, storage)
+
+
+def _still_there(result: Result, storage: Storage) -> Result | None:
+    """The result with addresses that are good now, or None if one of its files is gone or another."""
+    found: list[Artifact] = []
+    for index, artifact in enumerate(result.artifacts):
+        fields: Fields = {"job_id": result.job_id, "output": artifact.name, "index": index}
+        name = artifact.file or Path(artifact.location).name
+        location = storage.find(name, artifact.bytes, fields)
+        if location is None:
+            return None
+        found.append(dataclasses.replace(artifact, location=location))
+    return dataclasses.replace(result, artifacts=tuple(found))
 
 
 def _require_same(ready: Ready, known: str, request: str) -> None:

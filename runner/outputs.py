@@ -70,9 +70,9 @@ def with_prefix(
 
 
 def collect(
-    outcome: Outcome, wanted: Expected, folders: Mapping[str, Path]
+    outcome: Outcome, wanted: Expected, folders: Mapping[str, Path], own: Path
 ) -> tuple[OutputFile, ...]:
-    """The outputs' files, each probed. `folders`: ComfyUI's output and temp folder.
+    """The outputs' files, each probed. `folders`: ComfyUI's own; `own`: for what is made here.
 
     What a node only shows, a preview or a text, counts where no file was saved; a text is written
     to a file. Raises OutputMissing if a chosen output has nothing, or what cannot be played.
@@ -88,12 +88,11 @@ def collect(
         for item in files:
             path = _inside(folders.get(item.type), Path(item.subfolder) / item.filename)
             if item.type != "output":  # ComfyUI may name it again, from its cache: it stays
-                path = Path(
-                    shutil.copy(path, folders["output"] / f"{uuid.uuid4().hex}{path.suffix}")
-                )
+                own.mkdir(parents=True, exist_ok=True)
+                path = Path(shutil.copy(path, own / f"{uuid.uuid4().hex}{path.suffix}"))
             outputs.append(OutputFile(name, path, probe(path)))
         if not files and node_id in texts and (wanted.chosen or not saved):
-            outputs.append(_text_file(name, texts[node_id], folders["output"]))
+            outputs.append(_text_file(name, texts[node_id], own))
         elif not files and wanted.chosen:
             raise OutputMissing(f"{name}: the node has saved no file", details={"output": name})
     if not outputs:
@@ -107,6 +106,7 @@ def _files(node_id: str, outcome: Outcome) -> list[Saved]:
 
 
 def _text_file(name: str, text: str, folder: Path) -> OutputFile:
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{uuid.uuid4().hex}.txt"
     path.write_text(text, "utf-8")
     return OutputFile(name, path, Probe(kind="text"))

@@ -56,7 +56,9 @@ class RowKind:
 
     noun: str
     cells: Mapping[str, Cell]
+    shape: str  # how a list of them is written
     why_most: str = ""  # why there can be no more of them
+    once: str = ""  # the key whose value no two rows may share
 
 
 ROWS: Mapping[str, RowKind] = {
@@ -67,6 +69,8 @@ ROWS: Mapping[str, RowKind] = {
             "frame_position": Cell("position"),
             "strength": Cell("strength"),
         },
+        shape='[{"image_url": "a.png", "frame_position": "first"}, {"image_url": "b.png"}]',
+        once="frame_position",
     ),
     "speakers": RowKind(
         "speaker",
@@ -75,6 +79,7 @@ ROWS: Mapping[str, RowKind] = {
             "bbox": Cell("bbox"),
             "mask_url": Cell("mask", media="image"),
         },
+        shape='[{"audio_url": "a.wav"}, {"audio_url": "b.wav"}]',
         why_most="the weights tell two people apart, no more",
     ),
 }
@@ -150,7 +155,8 @@ class Parameter:
     def schema(self) -> Schema:
         schema: Schema = {"title": self.title, "description": self.description, **self.limits}
         if self.required:
-            return {**schema, "examples": [self.value]} if self.value not in ("", None) else schema
+            example = _rows(self.value, ROWS[self.kind]) if self.kind in ROWS else self.value
+            return {**schema, "examples": [example]} if example not in ("", None, []) else schema
         if self.default is None:
             enum = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
             return {**schema, "type": [schema["type"], "null"], **enum}
@@ -235,9 +241,35 @@ def validate(parameters: Sequence[Parameter], given: Mapping[str, Any]) -> dict[
     for name, value in given.items():
         if not _is_text(name, value):
             problems.setdefault(name, Problem(ascii(name), "holds half a character: not UTF-8"))
+    wrong = {name.partition("[")[0] for name in problems}
+    for parameter in (p for p in parameters if p.name not in wrong):
+        problems |= {problem.parameter: problem for problem in _repeated(parameter, given)}
     if problems:
         raise InvalidParameters(list(problems.values()))
     return {p.name: _resolve(p, given.get(p.name)) for p in parameters}
+
+
+_ROW = re.compile(r"(?:^|; )row ([0-9]+): ")
+
+
+def blamed(parameters: Sequence[Parameter], said: str) -> list[Problem]:
+    """By parameter, what a node of the pack says: `width: …; keyframes: row 2: …`, from 1. Pure.
+
+    Empty if it begins with another name: then it is not, or not only, about parameters.
+    """
+    names = "|".join(re.escape(p.name) for p in parameters)
+    before, *found = re.split(rf"(?:^|; )({names}): ", said) if names else [said]
+    if before:
+        return []
+    problems: list[Problem] = []
+    for name, message in zip(found[::2], found[1::2], strict=True):
+        whole, *rows = _ROW.split(message)
+        problems += [Problem(name, whole)] if whole else []
+        problems += [
+            Problem(f"{name}[{int(number) - 1}]", text)
+            for number, text in zip(rows[::2], rows[1::2], strict=True)
+        ]
+    return problems
 
 
 def _is_text(*values: Any) -> bool:
@@ -453,7 +485,9 @@ def _list_limits(widgets: Mapping[str, Any], kind: str, cells: Schema) -> Schema
         "additionalProperties": False,
     }
     least, most = widgets["min_rows"], widgets["max_rows"]
-    return {"type": "array", "minItems": least, "maxItems": most, "items": row}
+    # No standard keyword says that rows differ in one key.
+    once = {"x-unique": ROWS[kind].once} if ROWS[kind].once else {}
+    return {"type": "array", "minItems": least, "maxItems": most, "items": row, **once}
 
 
 _LIMITS: Mapping[str, Callable[[Mapping[str, Any]], Schema]] = {
@@ -600,6 +634,26 @@ def _wrong_cell(key: str, kind: RowKind, value: Any, keyword: str) -> str:
             return f"{shown} is not between 0 and 1"
 
 
+_PLACES: Mapping[Any, float] = {"first": 0, "last": 1}
+
+
+def _repeated(parameter: Parameter, given: Mapping[str, Any]) -> Iterator[Problem]:
+    """Rows that say the same where each must say something else."""
+    kind = ROWS.get(parameter.kind)
+    if kind is None or not kind.once:
+        return
+    seen: dict[Any, int] = {}
+    cells = [mapping(row).get(kind.once) for row in sequence(given.get(parameter.name))]
+    for index, cell in enumerate(cells):
+        earlier = index if cell is None else seen.setdefault(_PLACES.get(cell, cell), index)
+        if earlier != index:
+            where = f"{parameter.name}[{earlier}]"
+            yield Problem(
+                f"{parameter.name}[{index}].{kind.once}",
+                f"{_short(cell)} is the place of {where} ({_short(cells[earlier])}), too",
+            )
+
+
 def _unknown(name: str, parameters: Mapping[str, Parameter]) -> Problem:
     return Problem(name, f"is no parameter of this workflow; {_near(name, parameters)}")
 
@@ -629,6 +683,8 @@ def _wrong(parameter: Parameter, value: Any, keyword: str) -> str:
     limits = parameter.limits
     shown = _short(value)
     match keyword:
+        case "type" if parameter.kind in ROWS:
+            return f"{shown} is not {_TYPE_NAMES[parameter.kind]}{_bad_json(value)}; write {ROWS[parameter.kind].shape}"
         case "type" if parameter.kind != "choice":
             return f"{shown} is not {_TYPE_NAMES[parameter.kind]}"
         case "enum" if parameter.kind == "integer" and _finite(_TYPES, value):
@@ -655,6 +711,16 @@ def _wrong(parameter: Parameter, value: Any, keyword: str) -> str:
             return f"{len(value)} characters; at most {limits['maxLength']} are taken"
         case _:
             raise AssertionError(f"no wording for {keyword}")
+
+
+def _bad_json(value: Any) -> str:
+    """Where a text that was meant as a list breaks off being one."""
+    try:
+        if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+            json.loads(value)
+    except ValueError as error:
+        return f": no JSON, {str(error)[:1].lower()}{str(error)[1:]}"
+    return ""
 
 
 def _no_choice(value: int, choices: Sequence[int]) -> str:

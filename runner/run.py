@@ -3,28 +3,38 @@
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import json
 import random
 import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from runner import inputs, memory, models, outputs, progress
+from runner import inputs, kept, memory, models, outputs, progress
+from runner.comfy import waiting
 from runner.comfy.client import ApiPrompt, Message
 from runner.comfy.engine import Engine
 from runner.comfy.supervisor import Deadlines, Order, render
-from runner.errors import Canceled, EngineUnavailable, OutOfMemory, StorageError, WorkflowError
+from runner.errors import (
+    Canceled,
+    DiskFull,
+    EngineUnavailable,
+    OutOfMemory,
+    StorageError,
+    WorkflowError,
+)
 from runner.graph import browser_only_inputs, to_api
 from runner.graph.prune import drop_decided, with_values
 from runner.job import Artifact, OutputFile, Progress, Report, Result, Status
 from runner.request import Ready, complete
 from runner.storage import Storage, sha256
+from runner.storage.naming import Fields
 
 
 class Prepare(Protocol):
@@ -56,7 +66,7 @@ def run(
     inputs.require_room(folders, access.min_free)
     with watch("convert"):
         asked = complete(ready, job.definitions())
-    with inputs.folder_in(engine.input) as folder:
+    with inputs.folder_in(engine.input) as folder, job.outputs_removed():
         with watch("fetch"):
             fetched = inputs.fetch(
                 asked,
@@ -71,23 +81,34 @@ def run(
         job.look()
         with watch("store"):
             job.report(Progress(1.0, "storing"))
-            artifacts = _store(files, storage, ready.job.id, engine.unstored)
+            draft = _result(ready, asked, job, (), step)
+            artifacts = _store(files, storage, ready.job.id, engine.unstored, draft)
+        result = _result(ready, asked, job, artifacts, step)
+        _store_result(result, storage, job.folder, engine.unstored)
+    job.report.flush()
+    return result
+
+
+def _result(
+    ready: Ready,
+    asked: Ready,
+    job: "_Job",
+    artifacts: tuple[Artifact, ...],
+    step: memory.Step | None,
+) -> Result:
     asked = memory.stepped(asked, step) if step else asked
-    result = Result(
+    return Result(
         job_id=ready.job.id,
         status=Status.SUCCEEDED,
         workflow=ready.workflow.reference,
         artifacts=artifacts,
         params=inputs.public_values(asked),
         seed=next((asked.values[name] for name in asked.seeds), None),
-        timings={stage: round(seconds, 3) for stage, seconds in watch.seconds.items()},
-        rehearsal=prepare is not None,
+        timings={stage: round(seconds, 3) for stage, seconds in job.watch.seconds.items()},
+        rehearsal=job.rehearses,
         notes=(step.note,) if step else (),
-        request=fingerprint(ready, rehearsal=prepare is not None),
+        request=fingerprint(ready, rehearsal=job.rehearses),
     )
-    _write_result(result, storage, engine.output)
-    job.report.flush()
-    return result
 
 
 def fingerprint(ready: Ready, *, rehearsal: bool) -> str:
@@ -113,6 +134,28 @@ class _Job:
         self.watch = _Stopwatch()
         self._engine, self._prepare, self._deadlines = engine, prepare, deadlines
         self._canceled, self._previews = canceled or threading.Event(), previews
+        self._prefix = f"callsheet/{uuid.uuid4().hex}"
+        self.folder = engine.output / self._prefix
+        self._renders = itertools.count(1)
+
+    @property
+    def rehearses(self) -> bool:
+        return self._prepare is not None
+
+    @contextlib.contextmanager
+    def outputs_removed(self) -> Generator[None]:
+        """What the job has written and what has not been moved away is gone at its end."""
+        try:
+            yield
+        except OSError as error:
+            if not inputs.is_full(error):
+                raise
+            raise DiskFull(
+                f"the disk of {self.folder} is full: an output does not fit; remove files there",
+                details={"folder": str(self.folder)},
+            ) from error
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def look(self) -> None:
         """Raises Canceled."""
@@ -121,11 +164,11 @@ class _Job:
 
     def definitions(self) -> Mapping[str, Any]:
         """ComfyUI's node definitions; it is started anew if it has ended since the last job."""
-        try:
-            return self._engine.ready(self.look).object_info()
-        except EngineUnavailable:
-            self.look()
-            return self._engine.ready(self.look).object_info()
+        with waiting.watched(self.look):
+            try:
+                return self._engine.ready().object_info()
+            except EngineUnavailable:
+                return self._engine.ready().object_info()
 
     def render(self, ready: Ready) -> tuple[tuple[OutputFile, ...], memory.Step | None]:
         """From a request whose inputs are there to its files.
@@ -138,7 +181,8 @@ class _Job:
             step = memory.step_down(ready)
             if step is None:
                 raise memory.explained(error, ready) from error
-        self._engine.comfy.free()
+        with waiting.watched(self.look):
+            self._engine.ready().free()
         thriftier = memory.stepped(ready, step)
         try:
             return self._render(thriftier), step
@@ -152,17 +196,23 @@ class _Job:
             prompt = _convert(ready, definitions)
             wanted = outputs.expected(prompt, definitions, ready.document)
             # Fresh for each render: a cached node would name a file that an earlier job has moved away.
-            prompt = outputs.with_prefix(prompt, wanted.names, f"callsheet/{uuid.uuid4().hex}")
+            prefix = f"{self._prefix}/{next(self._renders)}"
+            prompt = outputs.with_prefix(prompt, wanted.names, prefix)
         with self.watch("prepare"):
             if self._prepare is not None:
                 self.report(Progress(0.0, "making stand-in weights"))
                 self._prepare(prompt)
-                definitions = self.definitions()
-            models.require(prompt, definitions, ready.document)
+            self._require_models(prompt, definitions, ready)
         left = self._deadlines.total - self.watch.seconds.get("render", 0.0)
         with self.watch("render"):
             outcome = render(
-                Order(ready.job, prompt, ready.document, self._previews),
+                Order(
+                    ready.job,
+                    prompt,
+                    ready.document,
+                    self._previews,
+                    thriftier=memory.step_down(ready) is not None,
+                ),
                 engine,
                 deadlines=dataclasses.replace(self._deadlines, total=left),
                 see=self._seen(progress.tracker(prompt, definitions)),
@@ -170,7 +220,13 @@ class _Job:
             )
             engine.fetch(outcome, self.look)
             folders = {"output": engine.output, "temp": engine.temp, "input": engine.input}
-            return outputs.collect(outcome, wanted, folders)
+            return outputs.collect(outcome, wanted, folders, self.folder)
+
+    def _require_models(self, prompt: ApiPrompt, known: Mapping[str, Any], ready: Ready) -> None:
+        try:
+            models.require(prompt, known, ready.document)
+        except WorkflowError:  # unless its files have come since ComfyUI was asked
+            models.require(prompt, self._engine.comfy.object_info(fresh=True), ready.document)
 
     def _seen(self, tracker: progress.Tracker) -> Callable[[Message, float], None]:
         def see(message: Message, now: float) -> None:
@@ -194,35 +250,43 @@ def _convert(ready: Ready, definitions: Mapping[str, Any]) -> ApiPrompt:
 
 
 def _store(
-    files: tuple[OutputFile, ...], storage: Storage, job_id: str, unstored: Path
+    files: tuple[OutputFile, ...],
+    storage: Storage,
+    job_id: str,
+    unstored: Path,
+    draft: Result | None = None,
 ) -> tuple[Artifact, ...]:
+    """`draft` is the result but for its artifacts: with it, what is kept can be sent later."""
     names = outputs.file_names(files, outputs.stem(job_id))
     artifacts: list[Artifact] = []
     for index, (file, name) in enumerate(zip(files, names, strict=True)):
         size, digest = file.path.stat().st_size, sha256(file.path)
+        fields: Fields = {"job_id": job_id, "output": file.name, "index": index}
         try:
-            location = storage.put(file.path, name)
+            location = storage.put(file.path, name, fields)
         except StorageError as error:
-            kept = _keep(files[index:], names[index:], unstored / outputs.stem(job_id))
-            raise StorageError(
-                f"{error.message}; the outputs are kept in {kept}", details={"kept": str(kept)}
-            ) from error
-        artifacts.append(Artifact(file.name, location, size, digest, file.probe))
+            so_far = dataclasses.replace(draft, artifacts=tuple(artifacts)) if draft else None
+            folder = unstored / outputs.stem(job_id)
+            kept.keep(files[index:], names[index:], result=so_far, storage=storage, folder=folder)
+            raise kept.told(error, folder) from error
+        artifacts.append(Artifact(file.name, location, size, digest, file.probe, name))
     return tuple(artifacts)
 
 
-def _keep(files: Sequence[OutputFile], names: Sequence[str], folder: Path) -> Path:
-    """Rendering again may cost an hour: what cannot be stored is put aside on this machine."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for file, name in zip(files, names, strict=True):
-        shutil.move(file.path, folder / name)
-    return folder
+def _store_result(result: Result, storage: Storage, scratch: Path, unstored: Path) -> None:
+    try:
+        _write_result(result, storage, scratch)
+    except StorageError as error:
+        folder = unstored / outputs.stem(result.job_id)
+        kept.keep((), (), result=result, storage=storage, folder=folder)
+        raise kept.told(error, folder) from error
 
 
 def _write_result(result: Result, storage: Storage, scratch: Path) -> None:
+    scratch.mkdir(parents=True, exist_ok=True)
     file = scratch / f"{outputs.stem(result.job_id)}.json"
     file.write_text(json.dumps(result.to_dict(), indent=2, ensure_ascii=False) + "\n", "utf-8")
-    storage.put(file, file.name)
+    storage.put(file, file.name, {"job_id": result.job_id})
 
 
 @dataclass

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import platformdirs
 
+from runner import volumes
 from runner.comfy.supervisor import Deadlines
 from runner.errors import RequestError
 
@@ -32,6 +33,8 @@ class Settings:
     min_free: int = 1_000_000_000  # bytes that a disk must have free before a job starts
     deadlines: Deadlines = Deadlines()  # noqa: RUF009 - frozen
     comfy: str | None = None  # address of a ComfyUI that runs elsewhere
+    volumes: tuple[Path, ...] = ()  # models folders of network volumes
+    pull_into: Path | None = None  # where models are fetched to, if not into `models`
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -69,6 +72,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     own = bool(environment.get("COMFYUI_DIR"))
     extra = environment.get("CALLSHEET_EXTRA_MODEL_PATHS")
     workflows = environment.get("CALLSHEET_WORKFLOWS", "").split(os.pathsep)
+    mounted = volumes.detected(environment)
     return Settings(
         comfyui_dir=comfyui,
         custom_nodes=(_CHECKOUT / "custom_nodes", *([comfyui / "custom_nodes"] if own else [])),
@@ -88,4 +92,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
             stalled=seconds("CALLSHEET_STALL_TIMEOUT", usual.stalled),
         ),
         comfy=environment.get("CALLSHEET_COMFY") or None,
+        volumes=mounted,
+        # What a volume holds is there for the next machine, too.
+        pull_into=mounted[0] if mounted and not environment.get("CALLSHEET_MODELS") else None,
     )

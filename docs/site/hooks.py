@@ -27,6 +27,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path, text in pages.written().items():
         if files.get_file_from_path(path) is None:
             files.append(File.generated(config, path, content=text))
+    for picture in pages.help_pictures():
+        path = f"nodes/pictures/{picture.name}"
+        files.append(File.generated(config, path, abs_src_path=str(picture)))
     return files
 
 

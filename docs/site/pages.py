@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from runner import contract, parameters
 from runner.contract import Contract
+from runner.entrypoints import cli
 from runner.models import Model
 from runner.parameters import Parameter
 from runner.workflow import Workflow, find, released
@@ -30,6 +31,11 @@ def workflows() -> tuple[str, ...]:
 def help_pages() -> list[Path]:
     """The help pages of the pack's nodes, as the editor shows them."""
     return sorted((ROOT / "custom_nodes" / "callsheet" / "web" / "docs").glob("*.md"))
+
+
+def help_pictures() -> list[Path]:
+    """The pictures that the help pages show."""
+    return sorted((ROOT / "custom_nodes/callsheet/web/docs/pictures").glob("*.png"))
 
 
 def written() -> dict[str, str]:
@@ -61,7 +67,7 @@ def workflow(name: str) -> str:
 def commands() -> str:
     """The help of every command, as the terminal shows it."""
     parts = ["# Commands", "", _help()]
-    for name in _names(_help()):
+    for name in (name for named in cli.COMMANDS.values() for name in named):
         parts += [f"## callsheet {name}", "", _help(name)]
         parts += [_help(name, inner) for inner in _names(_help(name))]
     return "\n".join(f"\n{part}\n" for part in parts)
@@ -181,9 +187,9 @@ def _help(*names: str) -> str:
 
 
 def _names(text: str) -> list[str]:
-    """The commands that a help page lists."""
-    _, found, listed = text.partition("Commands")
-    return re.findall(r"^│ ([a-z]+)  ", listed, re.MULTILINE) if found else []
+    """The commands that a command of commands lists."""
+    listed = text.partition("\nCommands\n")[2].partition("\n\n")[0]
+    return re.findall(r"^  ([a-z][a-z-]*)  +\S", listed, re.MULTILINE)
 
 
 def _of_the_repository(name: str) -> str:

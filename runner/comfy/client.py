@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import itertools
 import json
 import os
 import re
@@ -18,28 +19,33 @@ import urllib3
 import websocket
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
 
+from runner import parameters
+from runner.comfy import fullness, waiting
 from runner.errors import (
     Canceled,
+    DiskFull,
     EngineError,
     EngineUnavailable,
     ExecutionFailed,
     InputError,
     Interrupted,
+    InvalidParameters,
     OutOfMemory,
     OutputMissing,
     PromptRejected,
+    RunnerError,
 )
 from runner.job import Outcome, Saved
 from runner.shape import mapping, sequence
 
 ApiPrompt = dict[str, dict[str, Any]]
 _T = TypeVar("_T")
-Check = Callable[[], None]  # called while something is waited for; ends the waiting by raising
 
 MAX_ANSWER = 256 * 1024 * 1024  # bytes of JSON; the definitions of 600 nodes are 2 MB
 CHUNK = 1024 * 1024  # bytes
 SLOWEST = 100_000.0  # bytes per second, once `Patience.answer` has passed
 ROOM = 512 * 1024 * 1024  # bytes of the disk that a download leaves
+UNDECLARED = 4 * 1024**3  # bytes of a file whose length the server does not say: it may never end
 ENVELOPE = 4096  # bytes that an upload is larger than its file, at most
 
 
@@ -50,9 +56,11 @@ class Patience:
     tick: float = 0.25  # between two looks at the clock while no message comes
     quiet: float = 5.0  # between two questions how the job stands, whatever messages say
     connect: float = 5.0
+    listen: float = 1.5  # for the websocket: tried again at the next tick
     glance: float = 3.0  # for the answer to that question: asked again, it may come later
-    answer: float = 60.0  # for any other whole answer
-    silence: float = 60.0  # without a message and without any answer: it hangs or is gone
+    answer: float = 20.0  # for any other whole answer
+    insist: float = 25.0  # for an answer that is asked for again when it fails or is late
+    silence: float = 40.0  # without a message and without any answer: it hangs or is gone
 
 
 @dataclass(frozen=True)
@@ -85,8 +93,8 @@ class _Socket(Protocol):
 class Comfy:
     """A conversation with one ComfyUI server: a persistent HTTP session and one websocket.
 
-    `alive` says why the server is gone for good, or None: it ends waiting at once.
-    Every method raises EngineUnavailable if the server cannot be reached.
+    `alive` says why the server is gone for good, or None: it ends waiting at once. `alone` is true
+    of a server that nobody else gives jobs to. Every method raises EngineUnavailable if the server cannot be reached.
     """
 
     def __init__(
@@ -95,13 +103,17 @@ class Comfy:
         *,
         alive: Callable[[], str | None] = lambda: None,
         patience: Patience = Patience(),
+        alone: bool = False,
     ) -> None:
         self.url = url.rstrip("/")
-        self._alive = alive
+        self._alive, self._alone = alive, alone
         self._patience = patience
-        self._http = requests.Session()
+        self._http = waiting.session()
         self._http.trust_env = False  # ComfyUI is on this machine: no proxy of the environment's
         self._canceled: set[str] = set()
+        self._submitted: set[str] = set()
+        self._sent: set[str] = set()  # without an answer: they may still come into the queue
+        self._definitions: dict[str, Any] | None = None
         self._client_id = uuid.uuid4().hex
         self._socket: _Socket | None = None
         self._missed = False  # whether messages may have been lost since the server was asked
@@ -117,10 +129,15 @@ class Comfy:
         self._hang_up()
         self._http.close()
 
-    def object_info(self, class_type: str | None = None) -> dict[str, Any]:
-        """Node definitions, of all nodes or of one."""
-        path = "/object_info" if class_type is None else f"/object_info/{class_type}"
-        return self._surely(lambda: self._get(path))
+    def object_info(self, *, fresh: bool = False) -> dict[str, Any]:
+        """Node definitions. Megabytes: kept, unless `fresh`, as the files they list may be others."""
+        if fresh or self._definitions is None:
+            self._definitions = self._surely(lambda: self._get("/object_info"))
+        return self._definitions
+
+    def heard_within(self, seconds: float) -> bool:
+        """Whether the server has given a sign of life lately."""
+        return time.monotonic() - self._heard < seconds
 
     def system_stats(self, *, within: float | None = None) -> dict[str, Any]:
         """`within` is in seconds; else as long as any answer may take."""
@@ -140,7 +157,7 @@ class Comfy:
         `workflow` is the UI JSON that travels in the outputs' metadata; a `known` job may be in
         ComfyUI already and is only followed then. A lost connection is taken up again; the
         server's history, not a message, decides that the job has ended.
-        Raises PromptRejected, EngineUnavailable; closing the iterator leaves the job running.
+        Raises PromptRejected or InvalidParameters, EngineUnavailable; closing the iterator leaves the job running.
         """
         self._heard = time.monotonic()
         self._listen()  # before the job exists, so that no message of its can be missed
@@ -152,6 +169,8 @@ class Comfy:
             if message is None or not message.concerns(prompt_id):
                 message = TICK
             yield message
+            if message.is_last and message.data.get("prompt_id") == prompt_id:
+                return
             now = time.monotonic()
             if message.is_last or self._missed or now - asked > self._patience.quiet:
                 asked, self._missed = now, False
@@ -160,26 +179,40 @@ class Comfy:
     def outcome(self, prompt_id: str) -> Outcome:
         """What a job that has ended left behind.
 
-        Raises Canceled, Interrupted, OutOfMemory, ExecutionFailed, or EngineUnavailable if the
+        Raises Canceled, Interrupted, OutOfMemory, DiskFull, ExecutionFailed, or EngineUnavailable if the
         server does not know the job.
         """
         entry = self._surely(lambda: self._entry(prompt_id))
+        canceled = prompt_id in self._canceled
+        self.forget(prompt_id)
         if mapping(entry["status"]).get("status_str") != "success":
-            raise _failure(entry, canceled=prompt_id in self._canceled)
+            raise _failure(entry, canceled=canceled)
         return Outcome(tuple(_saved(entry["outputs"])), tuple(_texts(entry["outputs"])))
 
     def knows(self, prompt_id: str) -> bool:
         """Whether the server has had a job of that id since it started."""
+        if self._alone:
+            return prompt_id in self._submitted
         return self._surely(lambda: self._status(prompt_id)) is not None
 
-    def busy_with(self, prompt_id: str) -> bool:
-        """Whether the job is queued or runs."""
-        return self._status(prompt_id) in _ACTIVE
+    def busy_with(self, prompt_id: str, *, within: float | None = None) -> bool:
+        """Whether the job is queued or runs, or may come into the queue."""
+        status = self._status(prompt_id, within)
+        return status in _ACTIVE or (status is None and prompt_id in self._sent)
 
-    def cancel(self, prompt_id: str) -> None:
+    def cancel(self, prompt_id: str, *, within: float | None = None) -> None:
         """End a job, queued or running; nothing happens to one that has ended."""
         self._canceled.add(prompt_id)
-        self._post(f"/api/jobs/{prompt_id}/cancel", {}, self._patience.glance)
+        self._post(f"/api/jobs/{prompt_id}/cancel", {}, within or self._patience.glance)
+
+    def forget(self, prompt_id: str) -> None:
+        """Have a server of our own drop what it keeps of a job that has ended: it would add up."""
+        self._canceled.discard(prompt_id)
+        self._sent.discard(prompt_id)
+        if self._alone:
+            self._submitted.discard(prompt_id)
+            with contextlib.suppress(EngineError):
+                self._post("/history", {"delete": [prompt_id]}, self._patience.glance)
 
     def free(self) -> None:
         """Have it let go of models and cached results before its next job."""
@@ -187,13 +220,13 @@ class Comfy:
 
     # --- files of a ComfyUI whose folders are not ours --------------------------------------
 
-    def upload(self, file: Path, subfolder: str, *, check: Check = lambda: None) -> None:
+    def upload(self, file: Path, subfolder: str) -> None:
         """Stream a file into ComfyUI's input folder. Raises InputError if it is too large."""
         limit = self._get("/features").get("max_upload_size")
         size = file.stat().st_size + ENVELOPE
         if isinstance(limit, int) and size > limit:
             raise InputError(_too_large(file.name, size, limit))
-        body, content_type = _form(file, subfolder, check)
+        body, content_type = _form(file, subfolder)
         answer = self._request(
             "POST",
             "/upload/image",
@@ -206,8 +239,8 @@ class Comfy:
         if answer.status != 200:
             raise EngineError(f"ComfyUI answered {answer.status} to the upload of {file.name}")
 
-    def download(self, saved: Saved, target: Path, *, check: Check = lambda: None) -> None:
-        """Stream a job's file. Raises OutputMissing if it is not there, breaks off or comes too slowly."""
+    def download(self, saved: Saved, target: Path) -> None:
+        """Stream a job's file. Raises DiskFull; OutputMissing if it is not there, breaks off or is too slow."""
         where = {"filename": saved.filename, "subfolder": saved.subfolder, "type": saved.type}
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f".{target.name}.part")
@@ -218,16 +251,23 @@ class Comfy:
                 if response.status_code != 200:
                     said = f"ComfyUI answered {response.status_code} to /view"
                     raise OutputMissing(f"{saved.filename}: {said}")
-                self._receive_file(response, part, check)
+                self._receive_file(response, part)
             part.replace(target)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFull(
+                    f"the disk of {target.parent} is full: {saved.filename} does not fit; "
+                    "remove files there",
+                    details={"folder": str(target.parent)},
+                ) from error
             raise OutputMissing(f"{saved.filename} broke off: {_reason(error)}") from error
         finally:
             part.unlink(missing_ok=True)
 
-    def _receive_file(self, response: requests.Response, part: Path, check: Check) -> None:
+    def _receive_file(self, response: requests.Response, part: Path) -> None:
         began, size = time.monotonic(), 0
         room = shutil.disk_usage(part.parent).free - ROOM
+        most = room if "Content-Length" in response.headers else min(room, UNDECLARED)
         with part.open("wb") as sink:
             while piece := response.raw.read1(CHUNK, decode_content=True):
                 size += sink.write(piece)
@@ -236,7 +276,9 @@ class Comfy:
                     raise requests.Timeout("it comes too slowly")
                 if size > room:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                check()
+                if size > most:
+                    raise requests.RequestException("it does not end")
+                waiting.look()
 
     # --- one step of following ------------------------------------------------------------
 
@@ -244,14 +286,14 @@ class Comfy:
         """The next message, or None when nothing came for a tick."""
         if self._socket is None:
             self._missed = True
-            time.sleep(self._patience.tick)  # between two tries to connect
+            waiting.pause(self._patience.tick)  # between two tries to connect
             self._listen()
             return None
         try:
             received = self._socket.recv()
         except websocket.WebSocketTimeoutException:
             return None
-        except (websocket.WebSocketException, OSError):
+        except (websocket.WebSocketException, OSError, UnicodeDecodeError):
             received = ""
         if not received:  # cut, or closed in good order
             self._missed = True
@@ -281,8 +323,9 @@ class Comfy:
             raise EngineUnavailable("ComfyUI does not know the job any more; was it restarted?")
         return status not in _ACTIVE
 
-    def _status(self, prompt_id: str) -> str | None:
-        answer = self._request("GET", f"/api/jobs/{prompt_id}", within=self._patience.glance)
+    def _status(self, prompt_id: str, within: float | None = None) -> str | None:
+        within = within or self._patience.glance
+        answer = self._request("GET", f"/api/jobs/{prompt_id}", within=within)
         return None if answer.status == 404 else str(answer.json()["status"])
 
     def _entry(self, prompt_id: str) -> Mapping[str, Any]:
@@ -299,9 +342,10 @@ class Comfy:
         with contextlib.suppress(websocket.WebSocketException, OSError):
             self._socket = websocket.create_connection(
                 address,
-                timeout=self._patience.connect,
+                timeout=self._patience.listen,
                 enable_multithread=True,
                 http_no_proxy=["*"],
+                skip_utf8_validation=True,  # decoding it says the same, in a tenth of the time
             )
         try:
             if self._socket is not None:
@@ -311,6 +355,7 @@ class Comfy:
             self._hang_up()
 
     def _hang_up(self) -> None:
+        self._definitions = None  # a server that comes back may have other nodes
         if self._socket is not None:
             with contextlib.suppress(websocket.WebSocketException, OSError):
                 self._socket.shutdown()  # close() leaks the socket when its farewell fails
@@ -341,7 +386,10 @@ class Comfy:
             if maybe_there and self._status(prompt_id) is not None:
                 return None  # an earlier try has reached it, only the answer was lost
             maybe_there = True
+            self._submitted.add(prompt_id)
+            self._sent.add(prompt_id)
             answer = self._post("/prompt", body)
+            self._sent.discard(prompt_id)
             if answer.status == 200:
                 answer.json()  # one that breaks off is asked for again
             return answer
@@ -357,7 +405,7 @@ class Comfy:
         if answer.status != 200 or said.get("node_errors"):
             if answer.status == 200:
                 self.cancel(prompt_id)
-            raise _rejection(said, prompt)
+            raise _rejection(said, prompt, workflow)
 
     def _get(self, path: str, within: float | None = None) -> dict[str, Any]:
         answer = self._request("GET", path, within=within)
@@ -372,13 +420,15 @@ class Comfy:
         self, method: str, path: str, *, within: float | None = None, **options: Any
     ) -> "_Answer":
         """A whole answer, bounded in time and size. Raises EngineUnavailable, for a 5xx too."""
-        within = within or self._patience.answer
+        within = waiting.left(within or self._patience.answer)
         deadline = time.monotonic() + within
         try:
             with self._http.request(
                 method, self.url + path, timeout=self._timeout(within), stream=True, **options
             ) as response:
+                waiting.look()
                 answer = _Answer(path, response.status_code, _body(response, deadline))
+                self._heard = time.monotonic()
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise self._unavailable(error) from error
         if answer.status == 413:
@@ -394,19 +444,27 @@ class Comfy:
         return answer
 
     def _surely(self, call: Callable[[], _T]) -> _T:
-        """Call until there is an answer, for as long as the server may be silent."""
+        """Call until there is an answer, for as long as `insist` says, a last try included."""
+        with waiting.limited(self._patience.insist):
+            with contextlib.suppress(EngineUnavailable):
+                return call()
+            return self._again(call)
+
+    def _again(self, call: Callable[[], _T]) -> _T:
         tries = Retrying(
             retry=retry_if_exception(
                 lambda e: isinstance(e, EngineUnavailable) and self._alive() is None
             ),
             wait=wait_exponential(multiplier=0.1, max=3),
-            stop=stop_after_delay(self._patience.silence),
+            stop=stop_after_delay(waiting.left(self._patience.insist)),
+            sleep=waiting.pause,
             reraise=True,
         )
         return tries(call)
 
     def _timeout(self, within: float | None = None) -> tuple[float, float]:
-        return self._patience.connect, within or self._patience.answer
+        within = within or self._patience.answer
+        return min(self._patience.connect, within), within
 
     def _check_alive(self) -> None:
         reason = self._alive()
@@ -423,16 +481,14 @@ def wait_until_ready(
     *,
     deadline: float,
     poll: float = 0.2,
-    check: Check = lambda: None,
 ) -> None:
     """Return once the server answers. `deadline` is in seconds from now.
 
-    Raises EngineUnavailable when it has not answered by then, or at once when it is gone;
-    what `check` raises ends the waiting, too.
+    Raises EngineUnavailable when it has not answered by then, or at once when it is gone.
     """
     end = time.monotonic() + deadline
     while True:
-        check()
+        waiting.look()
         try:
             comfy.system_stats(within=max(0.1, min(5.0, end - time.monotonic())))
             comfy._check_alive()  # pyright: ignore[reportPrivateUsage]  # not another's answer
@@ -441,7 +497,7 @@ def wait_until_ready(
             comfy._check_alive()  # pyright: ignore[reportPrivateUsage]
             if time.monotonic() > end:
                 raise
-        time.sleep(poll)
+        waiting.pause(poll)
 
 
 _ACTIVE = ("pending", "in_progress")
@@ -479,6 +535,7 @@ def _body(response: requests.Response, deadline: float) -> bytes:
     while piece := response.raw.read1(CHUNK, decode_content=True):
         pieces.append(piece)
         size += len(piece)
+        waiting.look()
         if time.monotonic() > deadline:
             raise requests.Timeout("the answer takes too long")
         if size > MAX_ANSWER:
@@ -486,7 +543,7 @@ def _body(response: requests.Response, deadline: float) -> bytes:
     return b"".join(pieces)
 
 
-def _form(file: Path, subfolder: str, check: Check) -> tuple[Iterator[bytes], str]:
+def _form(file: Path, subfolder: str) -> tuple[Iterator[bytes], str]:
     """The body of an upload, read as it is sent, and its content type."""
     boundary = uuid.uuid4().hex
     fields = {"subfolder": subfolder, "type": "input", "overwrite": "true"}
@@ -502,7 +559,7 @@ def _form(file: Path, subfolder: str, check: Check) -> tuple[Iterator[bytes], st
         yield head.encode()
         with file.open("rb") as stream:
             while piece := stream.read(CHUNK):
-                check()
+                waiting.look()
                 yield piece
         yield f"\r\n--{boundary}--\r\n".encode()
 
@@ -546,8 +603,6 @@ def _binary(frame: bytes) -> Message | None:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "the disk is full"
     if "refused" in str(error):
         return "connection refused"
     late = isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError)
@@ -571,7 +626,11 @@ def _texts(outputs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield node_id, "\n".join(shown)
 
 
-def _failure(entry: Mapping[str, Any], *, canceled: bool) -> EngineError:
+# As the system words EFBIG, ENOSPC and EDQUOT.
+_NO_ROOM = re.compile(r"\[Errno (?:27|28|122)\]|No space left on device|Disk quota exceeded")
+
+
+def _failure(entry: Mapping[str, Any], *, canceled: bool) -> RunnerError:
     said = {
         str(m[0]): mapping(m[1])
         for m in map(sequence, sequence(entry["status"].get("messages")))
@@ -598,7 +657,9 @@ def _failure(entry: Mapping[str, Any], *, canceled: bool) -> EngineError:
         "traceback": "".join(map(str, sequence(error.get("traceback"))))[-4000:],
     }
     message = f"{node}: {exception.rsplit('.', 1)[-1]}: {text}"
-    full = _memory(exception, text)
+    if _NO_ROOM.search(text):
+        return DiskFull(f"{message}: ComfyUI's disk is full; remove files there", details=details)
+    full = fullness.in_exception(exception, text)
     return (
         OutOfMemory(message, details={**details, **full})
         if full
@@ -606,35 +667,10 @@ def _failure(entry: Mapping[str, Any], *, canceled: bool) -> EngineError:
     )
 
 
-# What exceptions say when memory is full. As ComfyUI's own is_oom, but for main memory, too.
-_MAIN_FULL = re.compile(
-    r"DefaultCPUAllocator|bad_alloc|Cannot allocate memory|Unable to allocate|not enough memory|"
-    r"CUDA error: out of memory.*host|pinned memory", re.IGNORECASE)  # fmt: skip
-_GPU_FULL = re.compile(
-    r"out of memory|Allocation on device|CUBLAS_STATUS_ALLOC_FAILED", re.IGNORECASE
-)
-_FIGURES = {
-    "wanted": r"[Tt]ried to allocate ([\d.]+ [KMGT]?i?B)|Unable to allocate ([\d.]+ [KMGT]?i?B)",
-    "capacity": r"total capacity of ([\d.]+ [KMGT]?i?B)",
-    "peak": r"this process has ([\d.]+ [KMGT]?i?B) memory in use",
-}
-
-
-def _memory(exception: str, text: str) -> dict[str, str]:
-    """Which memory was full and the figures that the exception names; empty for another failure."""
-    kind = exception.rsplit(".", 1)[-1]
-    if kind == "MemoryError" or kind == "_ArrayMemoryError" or _MAIN_FULL.search(text):
-        memory = "main"
-    elif "OutOfMemory" in kind or _GPU_FULL.search(text):
-        memory = "GPU"
-    else:
-        return {}
-    matches = {name: re.search(pattern, text) for name, pattern in _FIGURES.items()}
-    figures = {name: next(g for g in m.groups() if g) for name, m in matches.items() if m}
-    return {"memory": memory, **figures}
-
-
-def _rejection(answer: Mapping[str, Any], prompt: ApiPrompt) -> PromptRejected:
+def _rejection(
+    answer: Mapping[str, Any], prompt: ApiPrompt, workflow: Mapping[str, Any]
+) -> PromptRejected | InvalidParameters:
+    """InvalidParameters where nodes of the pack say all of it, about the workflow's parameters."""
     errors = [
         _rejected_node(str(node_id), mapping(error), prompt)
         for node_id, wrong in mapping(answer.get("node_errors")).items()
@@ -642,6 +678,10 @@ def _rejection(answer: Mapping[str, Any], prompt: ApiPrompt) -> PromptRejected:
     ]
     # A failed validate_inputs is reported once per argument, with the same reason each time.
     problems = list({(p["node_id"], p["message"]): p for p in errors}.values())
+    known = parameters.read(workflow) if workflow else ()
+    blamed = [parameters.blamed(known, p["message"]) if _ours(p, prompt) else [] for p in problems]
+    if blamed and all(blamed):
+        return InvalidParameters(list(dict.fromkeys(itertools.chain.from_iterable(blamed))))
     lines = [f"{p['node']} (node {p['node_id']}): {p['message']}" for p in problems]
     general = answer.get("error")
     said = mapping(general).get("message") or str(general)
@@ -651,10 +691,19 @@ def _rejection(answer: Mapping[str, Any], prompt: ApiPrompt) -> PromptRejected:
     )
 
 
+def _ours(problem: Mapping[str, str], prompt: ApiPrompt) -> bool:
+    """Whether a node of the pack has refused what it was given."""
+    class_type = str(mapping(prompt.get(problem["node_id"])).get("class_type"))
+    return problem["type"] == _OWN_WORDS and class_type.startswith("Callsheet")
+
+
+_OWN_WORDS = "custom_validation_failed"
+
+
 def _rejected_node(node_id: str, error: Mapping[str, Any], prompt: ApiPrompt) -> dict[str, str]:
     node = mapping(prompt.get(node_id))
     title = mapping(node.get("_meta")).get("title") or node.get("class_type") or "?"
     kind, details = str(error.get("type")), str(error.get("details") or "")
-    own = kind == "custom_validation_failed"  # `details` is "<argument> - <the node's own words>"
+    own = kind == _OWN_WORDS  # `details` is "<argument> - <the node's own words>"
     message = details.partition(" - ")[2] if own else f"{error.get('message')}: {details}"
     return {"node_id": node_id, "node": str(title), "type": kind, "message": message.rstrip(": ")}

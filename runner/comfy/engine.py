@@ -4,26 +4,27 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import socket
 import sys
-import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
-from runner.comfy.client import Check, Comfy, Patience, wait_until_ready
+from runner.comfy import scratch, waiting
+from runner.comfy.client import Comfy, Patience, wait_until_ready
 from runner.comfy.process import Process, environment, new_log, prune
+from runner.comfy.waiting import Check
 from runner.errors import EngineUnavailable
 from runner.job import Outcome
 
 COMFYUI_VERSION = "0.30.0"
 READY_WITHIN = 180.0  # seconds; a cold start reads torch and every node pack from disk
+LATELY = 2.0  # seconds; one that was heard within them need not be asked whether it runs
 ANSWERS_WITHIN = 10.0  # seconds that one without a job may take to answer
 RESTARTS = 3  # tries, with growing pauses, before a restart is given up
 RESTART_PAUSE = 1.0  # seconds before the second try; doubles
@@ -33,6 +34,7 @@ class Engine(Protocol):
     """A ComfyUI as a job sees it: a conversation, and folders that mirror ComfyUI's own."""
 
     turn: threading.Lock  # held by the job that renders
+    ours: bool  # given up, it is ended, and `ready` starts it anew
 
     @property
     def comfy(self) -> Comfy: ...
@@ -51,11 +53,23 @@ class Engine(Protocol):
         """The conversation with a ComfyUI that answers. Raises EngineUnavailable."""
         ...
 
-    def give_up(self) -> str:
+    def give_up(self, comfy: Comfy | None = None) -> None:
         """It is gone, hangs or does not let a job go: `ready` has to find another way.
 
-        Returns the end of its log, if there is one here.
+        `comfy` is the conversation that has failed: nothing happens if there is another one already.
         """
+        ...
+
+    def last_words(self) -> str:
+        """The end of its log, if there is one here."""
+        ...
+
+    def shortage(self) -> Mapping[str, str] | None:
+        """The figures, if it is known to have ended because main memory was full."""
+        ...
+
+    def main_memory(self) -> Mapping[str, str]:
+        """Its main memory's `peak` and `capacity`, as far as they are known here."""
         ...
 
     def send(self, folder: Path, check: Check = lambda: None) -> None:
@@ -92,6 +106,8 @@ class EngineOptions:
 
 class LocalEngine:
     """A ComfyUI of our own, started when a job wants it, and again after it has been given up."""
+
+    ours = True
 
     def __init__(self, options: EngineOptions, work: Path) -> None:
         self.turn = threading.Lock()
@@ -141,34 +157,45 @@ class LocalEngine:
         Raises EngineUnavailable with the reason and the end of its log. A first start is tried
         once, a restart RESTARTS times, unless the log says what a person has to mend.
         """
-        with self._changing:
+        with waiting.watched(check), waiting.held(self._changing):
             if self._runs():
                 return self.comfy
             tries = RESTARTS if self._starts else 1
             for attempt in Retrying(
                 stop=stop_after_attempt(tries),
                 wait=wait_exponential(RESTART_PAUSE),
+                sleep=waiting.pause,
                 retry=retry_if_exception(lambda e: isinstance(e, _NotStarted) and not e.mendable),
                 reraise=True,
             ):
                 with attempt:
-                    self._start(check)
+                    self._start()
             return self.comfy
 
     def _runs(self) -> bool:
         if self._process is None or self._process.death() is not None:
             return False
-        if self.turn.locked():  # it renders: that job sees whether it hangs
+        # While it renders, that job sees whether it hangs.
+        if self.turn.locked() or self.comfy.heard_within(LATELY):
             return True
         with contextlib.suppress(EngineUnavailable):
             self.comfy.system_stats(within=ANSWERS_WITHIN)
             return True
         return False
 
-    def give_up(self) -> str:
+    def give_up(self, comfy: Comfy | None = None) -> None:
         with self._changing:
-            self._end(Process.kill)
-        return self.process.tail() if self._process else ""
+            if comfy in (None, self._comfy):
+                self._end(Process.kill)
+
+    def last_words(self) -> str:
+        return self._process.tail() if self._process else ""
+
+    def shortage(self) -> Mapping[str, str] | None:
+        return self._process.shortage() if self._process else None
+
+    def main_memory(self) -> Mapping[str, str]:
+        return self._process.main_memory() if self._process else {}
 
     def stop(self) -> None:
         with self._changing:
@@ -180,7 +207,7 @@ class LocalEngine:
     def fetch(self, outcome: Outcome, check: Check = lambda: None) -> None:
         """ComfyUI has written it where we read it."""
 
-    def _start(self, check: Check) -> None:
+    def _start(self) -> None:
         self._end(Process.kill)
         self._starts += 1
         port = _free_port(self._options.port)
@@ -192,11 +219,14 @@ class LocalEngine:
         )
         self._process = process
         self._comfy = Comfy(
-            f"http://127.0.0.1:{port}", alive=process.death, patience=self._options.patience
+            f"http://127.0.0.1:{port}",
+            alive=process.death,
+            patience=self._options.patience,
+            alone=True,
         )
         prune(self._options.log_dir)
         try:
-            wait_until_ready(self._comfy, deadline=self._options.ready_within, check=check)
+            wait_until_ready(self._comfy, deadline=self._options.ready_within)
         except EngineUnavailable as error:
             raise self._not_started(process, error) from error
         except BaseException:
@@ -233,12 +263,11 @@ def running(options: EngineOptions) -> Generator[LocalEngine]:
     """
     check_version(options.comfyui_dir)
     try:
-        work = Path(tempfile.mkdtemp(prefix="callsheet-"))
         for folder in (options.log_dir, options.models, options.segments):
             folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise EngineUnavailable(f"{error.filename} cannot be made: {error.strerror}") from error
-    try:
+    with scratch.folder() as work:
         _furnish(options, work)
         engine = LocalEngine(options, work)
         try:
@@ -246,8 +275,6 @@ def running(options: EngineOptions) -> Generator[LocalEngine]:
             yield engine
         finally:
             engine.stop()
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def check_version(comfyui_dir: Path) -> str:

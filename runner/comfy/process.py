@@ -11,8 +11,11 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from runner.comfy import fullness
+
 STOP_WITHIN = 10.0  # seconds between the polite and the hard end
 LOG_TAIL = 15  # lines
+LOG_READ = 256 * 1024  # bytes from its end
 LOGS_KEPT = 20  # newest log files
 
 # What ComfyUI and its node packs get of our environment. Anything else may be a secret.
@@ -59,6 +62,10 @@ class Process:
         self.log = log
         self._started, self._ended = threading.Event(), threading.Event()
         self._popen: subprocess.Popen[bytes] | None = None
+        self._kernel = fullness.Kernel.of()
+        self._kills = self._kernel.kills()
+        self._peak: str | None = None  # of its main memory, once it has ended
+        self._given_up = False
         self._error: OSError | None = None
         self._thread = threading.Thread(
             target=self._live, args=(list(command), dict(env), cwd), name="comfyui", daemon=True
@@ -89,26 +96,55 @@ class Process:
         assert self._popen is not None
         said = self.tail()
         cause = _cause(said)
+        full = self.shortage()
         how = _how(self._popen.returncode)
+        how += f": main memory was full{fullness.told(full)}" if full else ""
         return f"ComfyUI {how}{f': {cause}' if cause else ''}; the end of {self.log}:\n{said}"
+
+    def shortage(self) -> dict[str, str] | None:
+        """The figures if it has ended by itself because main memory was full."""
+        if not self._ended.is_set() or self._given_up:
+            return None
+        assert self._popen is not None
+        code = self._popen.returncode
+        killed = code == -signal.SIGKILL and self._kernel.kills() > self._kills
+        found = fullness.in_log(self._last_job()) if code not in (0, -signal.SIGKILL) else {}
+        return {"memory": "main", **self.main_memory(), **found} if killed or found else None
+
+    def main_memory(self) -> dict[str, str]:
+        """Its peak and what there is, as far as the system tells."""
+        assert self._popen is not None
+        peak = self._peak if self._ended.is_set() else fullness.peak(self.pid)
+        figures = {"peak": peak, "capacity": self._kernel.capacity()}
+        return {name: figure for name, figure in figures.items() if figure}
 
     def mendable(self) -> str | None:
         """What a person has to mend before it can run, if its log says so."""
         return _cause(self.tail())
 
     def tail(self) -> str:
-        with contextlib.suppress(OSError):
-            return "\n".join(self.log.read_text(errors="replace").splitlines()[-LOG_TAIL:])
+        return "\n".join(self._said().splitlines()[-LOG_TAIL:])
+
+    def _last_job(self) -> str:
+        """What its log says since it took the last job; threads' stacks may stand at the end."""
+        return self._said().rpartition("got prompt\n")[2]
+
+    def _said(self) -> str:
+        with contextlib.suppress(OSError), self.log.open("rb") as log:
+            log.seek(max(0, self.log.stat().st_size - LOG_READ))
+            return log.read().decode(errors="replace")
         return ""
 
     def stop(self) -> None:
         """End it and all that it has started: first politely, then for certain."""
+        self._given_up = self._given_up or not self._ended.is_set()
         self._signal(signal.SIGTERM)
         if not self.wait(STOP_WITHIN):
             self.kill()
 
     def kill(self) -> None:
         """End it at once, even if it is stopped or hangs in a driver's call."""
+        self._given_up = self._given_up or not self._ended.is_set()
         self._signal(signal.SIGKILL)
         self.wait()
         self._thread.join()
@@ -128,7 +164,7 @@ class Process:
             self._error = error
         self._started.set()
         if self._popen is not None:
-            self._popen.wait()
+            self._peak = _await(self._popen)
             self._signal(signal.SIGKILL)  # what it has started and left behind
         self._ended.set()
 
@@ -165,8 +201,19 @@ def _how(code: int) -> str:
     if code >= 0:
         return f"ended with exit code {code}"
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-    full = "; the kernel does this when main memory is full" if -code == signal.SIGKILL else ""
-    return f"was killed by {name}{full}"
+    return f"was killed by {name}"
+
+
+def _await(popen: "subprocess.Popen[bytes]") -> str | None:
+    """Wait for its end; the most main memory that it has held."""
+    try:
+        _, status, usage = os.wait4(popen.pid, 0)
+    except ChildProcessError:  # somebody else has waited for it
+        popen.wait()
+        return None
+    popen.returncode = os.waitstatus_to_exitcode(status)
+    unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2)
+    return fullness.amount(usage.ru_maxrss * unit)
 
 
 def _cause(said: str) -> str | None:

@@ -1,22 +1,24 @@
 """A ComfyUI that runs elsewhere: its folders are mirrored here, file by file, over HTTP."""
 
 import contextlib
-import shutil
-import tempfile
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
 
-from runner.comfy.client import Check, Comfy, Patience, wait_until_ready
+from runner.comfy import scratch, waiting
+from runner.comfy.client import Comfy, Patience, wait_until_ready
+from runner.comfy.waiting import Check
 from runner.errors import EngineUnavailable, RequestError
-from runner.job import Outcome
+from runner.job import Outcome, Saved
 
 READY_WITHIN = 10.0  # seconds for one that ought to run already
-BACK_WITHIN = 180.0  # seconds for one that has been lost: somebody else starts it again
+BACK_WITHIN = 30.0  # seconds for one that has been lost: somebody else starts it again
 
 
 class RemoteEngine:
     """What it has been sent and has made stays in ComfyUI's folders: it has no way to remove it."""
+
+    ours = False
 
     def __init__(self, url: str, staging: Path, unstored: Path, patience: Patience) -> None:
         self.turn = threading.Lock()
@@ -31,30 +33,44 @@ class RemoteEngine:
     def ready(self, check: Check = lambda: None) -> Comfy:
         deadline = BACK_WITHIN if self._lost else READY_WITHIN
         try:
-            wait_until_ready(self.comfy, deadline=deadline, check=check)
+            with waiting.watched(check):
+                wait_until_ready(self.comfy, deadline=deadline)
         except EngineUnavailable as error:
             raise EngineUnavailable(f"{error.message}; it is not ours to start") from error
         self._lost = False
         return self.comfy
 
-    def give_up(self) -> str:
-        self.comfy.close()
-        self.comfy = Comfy(self._url, patience=self._patience)
-        self._lost = True
+    def give_up(self, comfy: Comfy | None = None) -> None:
+        if comfy in (None, self.comfy):
+            self.comfy.close()
+            self.comfy = Comfy(self._url, patience=self._patience)
+            self._lost = True
+
+    def last_words(self) -> str:
         return ""
 
+    def shortage(self) -> None:
+        return None
+
+    def main_memory(self) -> Mapping[str, str]:
+        return {}
+
     def send(self, folder: Path, check: Check = lambda: None) -> None:
-        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-            self.comfy.upload(file, file.parent.relative_to(self.input).as_posix(), check=check)
+        with waiting.watched(check):
+            for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+                self.comfy.upload(file, file.parent.relative_to(self.input).as_posix())
 
     def fetch(self, outcome: Outcome, check: Check = lambda: None) -> None:
-        folders = {"output": self.output, "temp": self.temp, "input": self.input}
-        for saved in outcome.files:
-            root = folders.get(saved.type)
-            # What lies outside is refused by name when the outputs are collected.
-            target = root and (root / saved.subfolder / saved.filename).resolve()
-            if root and target and target.is_relative_to(root.resolve()) and not target.exists():
-                self.comfy.download(saved, target, check=check)
+        with waiting.watched(check):
+            for saved in outcome.files:
+                self._fetch(saved)
+
+    def _fetch(self, saved: Saved) -> None:
+        root = {"output": self.output, "temp": self.temp, "input": self.input}.get(saved.type)
+        # What lies outside is refused by name when the outputs are collected.
+        target = root and (root / saved.subfolder / saved.filename).resolve()
+        if root and target and target.is_relative_to(root.resolve()) and not target.exists():
+            self.comfy.download(saved, target)
 
 
 @contextlib.contextmanager
@@ -64,16 +80,10 @@ def attached(
     """A ComfyUI that answers at `url`. Raises EngineUnavailable; RequestError for no address."""
     if not url.startswith(("http://", "https://")):
         raise RequestError(f"{url}: ComfyUI's address looks like http://127.0.0.1:8188")
-    try:
-        staging = Path(tempfile.mkdtemp(prefix="callsheet-"))
-    except OSError as error:
-        raise EngineUnavailable(f"{error.filename} cannot be made: {error.strerror}") from error
-    try:
+    with scratch.folder() as staging:
         engine = RemoteEngine(url, staging, unstored, patience or Patience())
         try:
             engine.ready()
             yield engine
         finally:
             engine.comfy.close()
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)

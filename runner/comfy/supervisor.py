@@ -8,12 +8,17 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from runner.comfy import waiting
 from runner.comfy.client import ApiPrompt, Comfy, Message
 from runner.comfy.engine import Engine
 from runner.errors import (
     Canceled,
+    DiskFull,
     EngineError,
     EngineUnavailable,
+    ExecutionFailed,
+    Interrupted,
+    OutOfMemory,
     PromptRejected,
     QueuedTooLong,
     RanTooLong,
@@ -22,6 +27,7 @@ from runner.errors import (
 from runner.job import Job, Outcome
 
 FREE_WITHIN = 2.0  # seconds for an engine to let a job go before it is started anew
+SHORTEST = 0.1  # seconds for an answer, at least
 _PROGRESS = ("execution_start", "execution_cached", "executing", "progress", "progress_state",
              "progress_text", "executed", "preview")  # fmt: skip
 
@@ -43,6 +49,7 @@ class Order:
     prompt: ApiPrompt
     workflow: Mapping[str, Any]  # the UI JSON that travels in the outputs' metadata
     previews: bool = False
+    thriftier: bool = False  # there is another way: where memory was full, this one is not repeated
 
 
 See = Callable[[Message, float], None]  # a message, or a tick, and the time
@@ -59,54 +66,85 @@ def render(
 ) -> Outcome:
     """Render, wait until it has ended, say what it left behind; one job at a time.
 
-    If the engine dies or hangs, it is started anew and the job tried once more. Raises Canceled,
-    a TimedOut, EngineUnavailable, PromptRejected, Interrupted, OutOfMemory, ExecutionFailed; then
-    the engine is free, or given up so that the next job starts it anew.
+    If the engine dies, hangs or makes no progress, it is started anew and the job tried once more.
+    Raises Canceled, a TimedOut, EngineUnavailable, PromptRejected, Interrupted, OutOfMemory,
+    DiskFull, ExecutionFailed; then the engine is free, or given up so that the next job starts it anew.
     """
     watch = _Watch(deadlines, clock, canceled)
     with _turn(engine, watch):
         try:
             return _attempt(order, engine, watch, see)
-        except EngineUnavailable as error:
-            engine.give_up()
-            watch.lost()
+        except (EngineUnavailable, Stalled) as error:
+            _require_another_try(error, order, engine)
+            watch.lost(same_job=isinstance(error, EngineUnavailable))
             see(Message("engine_lost", {"reason": error.message}), clock())
         try:
             return _attempt(order, engine, watch, see, again=True)
-        except EngineUnavailable as error:
-            log = engine.give_up()
-            told = "" if log in error.message else f"; the end of its log:\n{log}"
-            raise EngineUnavailable(
-                f"{error.message}{told}\nThe job has been tried twice.", details={"attempts": 2}
-            ) from error
+        except (EngineUnavailable, Stalled) as error:
+            raise _failed_twice(error, engine) from error
+
+
+def _require_another_try(error: EngineError, order: Order, engine: Engine) -> None:
+    """Another one may go better, but not where it would end as the first did."""
+    if order.thriftier:
+        _require_memory(error, engine)
+    if isinstance(error, Stalled) and error.details.get("held"):
+        raise error
+
+
+def _failed_twice(error: EngineError, engine: Engine) -> EngineError:
+    _require_memory(error, engine)
+    log = engine.last_words()
+    told = "" if log in error.message else f"; the end of its log:\n{log}"
+    kind = Stalled if isinstance(error, Stalled) else EngineUnavailable
+    return kind(
+        f"{error.message}{told}\nThe job has been tried twice.",
+        details={**error.details, "attempts": 2},
+    )
+
+
+def _require_memory(error: EngineError, engine: Engine) -> None:
+    """Raises OutOfMemory if that is why the engine is gone."""
+    full = engine.shortage()
+    if full is not None:
+        raise OutOfMemory(error.message, details=dict(full)) from error
 
 
 def _attempt(
     order: Order, engine: Engine, watch: "_Watch", see: See, *, again: bool = False
 ) -> Outcome:
     comfy = engine.ready(watch.look)
-    prompt_id = watch.prompt_id = watch.prompt_id or _new_prompt_id(order.job, comfy)
     try:
-        messages = comfy.run(
-            order.prompt,
-            prompt_id=prompt_id,
-            workflow=order.workflow,
-            previews=order.previews,
-            known=again,
-        )
-        for message in messages:
-            watch.heard(message)
-            see(message, watch.clock())
-            watch.look()
+        with waiting.watched(watch.look):
+            prompt_id = watch.prompt_id = watch.prompt_id or _new_prompt_id(order.job, comfy)
+            for message in comfy.run(
+                order.prompt,
+                prompt_id=prompt_id,
+                workflow=order.workflow,
+                previews=order.previews,
+                known=again,
+            ):
+                watch.heard(message)
+                see(message, watch.clock())
+                watch.look()
+            return comfy.outcome(prompt_id)
     except KeyboardInterrupt:
-        _let_go(engine, comfy, prompt_id)
+        _let_go(engine, comfy, watch.prompt_id)
         raise Canceled("the job was canceled") from None
-    except (EngineUnavailable, PromptRejected):
+    except Stalled as error:
+        raise _unstuck(error, engine, comfy, watch.prompt_id) from error
+    except OutOfMemory as error:
+        if error.details.get("memory") == "main":
+            error.details = {**engine.main_memory(), **error.details}
+        raise
+    except EngineUnavailable:
+        engine.give_up(comfy)
+        raise
+    except (Interrupted, ExecutionFailed, DiskFull, PromptRejected):
         raise  # there is nothing to end
     except BaseException:  # a deadline, a cancel, or what `see` raises
-        _let_go(engine, comfy, prompt_id)
+        _let_go(engine, comfy, watch.prompt_id)
         raise
-    return comfy.outcome(prompt_id)
 
 
 def _new_prompt_id(job: Job, comfy: Comfy) -> str:
@@ -115,27 +153,50 @@ def _new_prompt_id(job: Job, comfy: Comfy) -> str:
     return next(prompt_id for prompt_id in attempts if not comfy.knows(prompt_id))
 
 
-def _let_go(engine: Engine, comfy: Comfy, prompt_id: str) -> None:
+def _unstuck(error: Stalled, engine: Engine, comfy: Comfy, prompt_id: str) -> Stalled:
+    """The engine is rid of the job: ended if it is ours, asked if it is not.
+
+    The error's `held` says that it has kept the job: nothing can be rendered there.
+    """
+    if engine.ours:
+        engine.give_up(comfy)
+        return error
+    free = _let_go(engine, comfy, prompt_id)
+    more = "" if free else "; the ComfyUI elsewhere does not let it go, and is not ours to end"
+    details = error.details if free else {**error.details, "held": True}
+    return Stalled(f"{error.message}{more}", details=details)
+
+
+def _let_go(engine: Engine, comfy: Comfy, prompt_id: str) -> bool:
     """End the job in ComfyUI; an engine that does not let it go in time is given up."""
+    if not prompt_id:
+        return True  # it has not come there yet
     end = time.monotonic() + FREE_WITHIN
-    try:
-        comfy.cancel(prompt_id)
-        while comfy.busy_with(prompt_id):
-            if time.monotonic() > end:
-                raise EngineUnavailable("ComfyUI does not let the job go")
-            time.sleep(0.05)  # it looks for an interruption between two steps
-    except EngineError:
-        engine.give_up()
+
+    def left() -> float:
+        return max(SHORTEST, end - time.monotonic())
+
+    with waiting.unwatched():
+        try:
+            comfy.cancel(prompt_id, within=left())
+            while comfy.busy_with(prompt_id, within=left()):
+                if time.monotonic() > end:
+                    raise EngineUnavailable("ComfyUI does not let the job go")
+                waiting.pause(0.05)  # it looks for an interruption between two steps
+                comfy.cancel(prompt_id, within=left())  # it may have come into the queue only now
+        except EngineError:
+            engine.give_up(comfy)
+            return False
+        comfy.forget(prompt_id)
+        return True
 
 
 @contextlib.contextmanager
 def _turn(engine: Engine, watch: "_Watch") -> Generator[None]:
-    while not engine.turn.acquire(timeout=0.1):
-        watch.look()
-    try:
+    with contextlib.ExitStack() as stack:
+        with waiting.watched(watch.look):
+            stack.enter_context(waiting.held(engine.turn))
         yield
-    finally:
-        engine.turn.release()
 
 
 class _Watch:
@@ -148,16 +209,23 @@ class _Watch:
         self.prompt_id = ""  # kept from one attempt to the next: a job may still run elsewhere
         self._deadlines, self._canceled = deadlines, canceled
         self._asked = clock()
+        self._queued: float | None = self._asked  # when it came into the queue
         self._started = False
         self._moved: float | None = None  # when the last message came
 
     def heard(self, message: Message) -> None:
+        if self._queued is None:
+            self._queued = self.clock()
         if message.type in _PROGRESS:
             self._started, self._moved = True, self.clock()
 
-    def lost(self) -> None:
-        """The engine is started anew: that takes its time, and counts as no standstill."""
-        self._moved = None
+    def lost(self, *, same_job: bool) -> None:
+        """The engine is started anew: that takes its time, and counts as no standstill or queue.
+
+        `same_job`: it may still be there, in a ComfyUI elsewhere that only could not be reached.
+        """
+        self._started, self._queued, self._moved = False, None, None
+        self.prompt_id = self.prompt_id if same_job else ""
 
     def look(self) -> None:
         """Raises Canceled, RanTooLong, QueuedTooLong, Stalled."""
@@ -169,7 +237,8 @@ class _Watch:
                 f"the job has not ended within {limits.total:g} s",
                 details={"limit": limits.total},
             )
-        if not self._started and now - self._asked > limits.queue:
+        queued = now if self._queued is None else self._queued
+        if not self._started and now - queued > limits.queue:
             raise QueuedTooLong(
                 f"the job has not started within {limits.queue:g} s",
                 details={"limit": limits.queue},

@@ -1,9 +1,12 @@
 """What people see in a terminal: progress, tables, errors. Results go to stdout, all else to stderr."""
 
+from __future__ import annotations
+
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,25 +16,35 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
-from runner.check import Finding
 from runner.errors import InvalidParameters, RunnerError
 from runner.job import Artifact, Progress, Report, Result
-from runner.models import Model
-from runner.parameters import Parameter
-from runner.workflow import Workflow
+
+if TYPE_CHECKING:  # only named here: importing them takes longer than showing a list
+    from runner.check import Finding
+    from runner.entrypoints.health import Health
+    from runner.models import Model
+    from runner.parameters import Parameter
+    from runner.workflow import Workflow
 
 WIDEST = 110  # columns; longer lines are hard to read
+NARROWEST = 45  # columns for sentences; shorter lines are hard to read
+
+_MARKS: Mapping[bool | None, str] = {
+    True: "[green]ok[/]",
+    False: "[red]no[/]",
+    None: "[dim]--[/]",
+}
 
 out = Console()
 err = Console(stderr=True)
 
 
 @contextmanager
-def progress_shown() -> Generator[Report]:
+def progress_shown(first: str = "starting ComfyUI") -> Generator[Report]:
     """One bar on a terminal, plain lines elsewhere."""
     if not err.is_terminal:
         lines = _Lines()
-        lines(Progress(0.0, "starting ComfyUI"))
+        lines(Progress(0.0, first))
         yield lines
         return
     with Bar(
@@ -44,7 +57,7 @@ def progress_shown() -> Generator[Report]:
         transient=True,
         expand=True,
     ) as bar:
-        task = bar.add_task("starting ComfyUI", total=1.0, eta="")
+        task = bar.add_task(first, total=1.0, eta="")
 
         def report(progress: Progress) -> None:
             bar.update(
@@ -72,7 +85,19 @@ class _Lines:
             )
 
 
-def show_error(error: RunnerError) -> None:
+@contextmanager
+def waiting(what: str) -> Generator[None]:
+    """Says what takes so long: a line that moves on a terminal, a plain line elsewhere."""
+    if not err.is_terminal:
+        err.print(f"{what} …", highlight=False, markup=False)
+        yield
+        return
+    with err.status(escape(what)):
+        yield
+
+
+def show_error(error: RunnerError, next_step: str | None = None) -> None:
+    """The error, every line of it indented, and the command to type next."""
     err.print(f"[bold red]error[/] [dim]({error.code})[/]")
     if isinstance(error, InvalidParameters):
         said = [f"[bold]{escape(p.parameter)}[/]: {escape(p.message)}" for p in error.problems]
@@ -82,6 +107,8 @@ def show_error(error: RunnerError) -> None:
         text = Text.from_markup(line)
         shown = Padding(text, (0, 0, 0, 2)) if err.is_terminal else Text("  ") + text
         err.print(shown, highlight=False, soft_wrap=not err.is_terminal)
+    if next_step:
+        err.print(Text.assemble(("  → ", "dim"), (next_step, "cyan")), soft_wrap=True)
 
 
 def show_result(result: Result) -> None:
@@ -92,6 +119,8 @@ def show_result(result: Result) -> None:
     times = "  ".join(f"{stage} {seconds:.1f} s" for stage, seconds in result.timings.items())
     seed = f"  seed {result.seed}" if result.seed is not None else ""
     out.print(f"  [dim]{escape(result.workflow)}{seed}  {times}[/]", highlight=False)
+    for note in result.notes:
+        out.print(Text.assemble(("  note  ", "yellow"), note), highlight=False, soft_wrap=True)
     if result.rehearsal:
         out.print("  [dim]rehearsed on stand-in weights: graph, parameters, timing, sizes and sound "
                   "are real; the picture is not[/]", highlight=False)  # fmt: skip
@@ -102,12 +131,18 @@ def show_path(what: str, path: Path) -> None:
 
 
 def show_list(workflows: list[Workflow]) -> None:
-    table = Table(
-        "workflow", "version", "what it does", box=None, header_style="bold", padding=(0, 2)
-    )
+    """A table; where it would be too narrow to read, what a workflow does stands below its name."""
+    longest = max((len(w.reference) for w in workflows), default=0)
+    if out.width - longest < NARROWEST:
+        for workflow in workflows:
+            out.print(Text(workflow.reference, "bold"), soft_wrap=True)
+            out.print(Padding(Text(workflow.description), (0, 0, 0, 4)))
+        return
+    table = Table("workflow", "what it does", box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table.columns[0].no_wrap = True
     for workflow in workflows:
-        table.add_row(workflow.name, workflow.version, escape(workflow.description))
-    out.print(table)
+        table.add_row(workflow.reference, Text(workflow.description))
+    out.print(table, width=min(WIDEST, out.width))
 
 
 def show_workflow(
@@ -117,12 +152,18 @@ def show_workflow(
     needed: tuple[Model, ...],
     packs: tuple[str, ...],
 ) -> None:
-    out.print(f"[bold]{escape(workflow.reference)}[/]  {escape(workflow.description)}\n")
+    head = Text.assemble((workflow.reference, "bold"), f"  {workflow.description}\n")
+    out.print(head, highlight=False)
     for parameter in parameters:
         facts = (parameter.kind, _limits(parameter), _default(parameter))
-        said = "  ·  ".join(escape(fact) for fact in facts if fact)
-        line = f"  [bold]{escape(parameter.name)}[/]  [dim]{said}[/]"
-        out.print(line, highlight=False, no_wrap=True, overflow="ellipsis")
+        said = Text("  ·  ".join(fact for fact in facts if fact), "dim")
+        name = Text(parameter.name, "bold")
+        line = Text("  ").join((name, said))
+        if line.cell_len + 2 <= out.width:
+            out.print(Padding(line, (0, 0, 0, 2), expand=False))
+        else:
+            out.print(Padding(name, (0, 0, 0, 2), expand=False))
+            out.print(Padding(said, (0, 0, 0, 6), expand=False))
         if parameter.description:
             text = Padding(Text(parameter.description), (0, 0, 0, 6), expand=False)
             out.print(text, width=min(WIDEST, out.width))
@@ -150,19 +191,26 @@ def show_findings(workflow: Workflow, findings: tuple[Finding, ...]) -> None:
     )
 
 
-def show_checks(rows: list[tuple[bool | None, str, str]]) -> None:
-    """`doctor`'s findings: fine, wrong or only told; what; how to mend it."""
-    marks: Mapping[bool | None, str] = {
-        True: "[green]ok[/]",
-        False: "[red]no[/]",
-        None: "[dim]--[/]",
-    }
+def show_health(health: Health) -> None:
+    """`doctor`'s findings, then each missing file once, then what to type."""
     table = Table(box=None, show_header=False, padding=(0, 1))
-    for _ in range(3):
-        table.add_column(overflow="fold")
-    for good, what, detail in rows:
-        table.add_row(marks[good], what, escape(detail))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for look in health.looks:
+        table.add_row(_MARKS[look.good], look.what, escape(look.detail))
     out.print(table)
+    if health.missing:
+        out.print("\n[bold]missing models[/], under the workflows that name them")
+        for users, entries in groupby(health.missing, key=lambda entry: entry.workflows):
+            out.print(Text(f"  {', '.join(users)}"))
+            for entry in entries:  # a file's name stays whole
+                out.print(Text(f"    {entry.file}", "dim"), soft_wrap=True)
+    if health.next_steps:
+        out.print("\n[bold]next[/]")
+        for step in health.next_steps:
+            out.print(Text.assemble("  ", (step.command, "cyan")), soft_wrap=True)
+            out.print(Text(f"      {step.why}", "dim"), soft_wrap=True)
 
 
 def _stage(progress: Progress) -> str:

@@ -6,15 +6,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from runner import rehearsal
+from runner import rehearsal, volumes
 from runner.comfy import engine
 from runner.comfy.client import ApiPrompt
-from runner.comfy.engine import Engine, EngineOptions
+from runner.comfy.engine import EngineOptions, LocalEngine
 from runner.inputs import Access, Allowed, Buckets, Cache
 from runner.run import Prepare
 from runner.settings import Settings
 
-PACK, REHEARSAL_PACK = "callsheet", "callsheet_rehearsal"
+PACK, ENGINE_PACK, REHEARSAL_PACK = "callsheet", "callsheet_engine", "callsheet_rehearsal"
 
 
 def engine_options(
@@ -22,18 +22,29 @@ def engine_options(
 ) -> EngineOptions:
     """Real models on the GPU, or stand-in weights on the CPU."""
     ours, *others = settings.custom_nodes
-    packs = [ours / PACK, *([ours / REHEARSAL_PACK] if rehearse else [])]
+    packs = [ours / PACK, ours / ENGINE_PACK, *([ours / REHEARSAL_PACK] if rehearse else [])]
     return EngineOptions(
         comfyui_dir=settings.comfyui_dir,
         models=rehearsal_models(settings) if rehearse else settings.models,
         packs=packs,
         log_dir=settings.home / "logs",
         custom_nodes=[folder for folder in others if folder.is_dir()],
-        extra_model_paths=None if rehearse else settings.extra_model_paths,
+        extra_model_paths=None if rehearse else extra_model_paths(settings),
         user=user,
         pycache=settings.cache / "pycache",
         cpu=rehearse or settings.cpu,
     )
+
+
+def extra_model_paths(settings: Settings) -> Path | None:
+    """The YAML for ComfyUI: network volumes, and what `CALLSHEET_EXTRA_MODEL_PATHS` lists."""
+    file = settings.home / "extra_model_paths.yaml"
+    return volumes.config(file, settings.volumes, settings.extra_model_paths)
+
+
+def places(settings: Settings) -> tuple[volumes.Place, ...]:
+    """Where model files may lie."""
+    return volumes.places(settings.models, settings.volumes, settings.extra_model_paths)
 
 
 def rehearsal_models(settings: Settings) -> Path:
@@ -65,7 +76,7 @@ def access(settings: Settings, *, local: bool) -> Access:
 
 
 @contextmanager
-def started(settings: Settings, *, rehearse: bool) -> Generator[Engine]:
+def started(settings: Settings, *, rehearse: bool) -> Generator[LocalEngine]:
     with engine.running(engine_options(settings, rehearse=rehearse)) as running:
         yield running
 

@@ -14,7 +14,7 @@ from runner.errors import Canceled, InputError, Problem
 from runner.inputs import net, sources
 from runner.inputs.buckets import Buckets
 from runner.inputs.cache import Cache
-from runner.inputs.disk import DiskFull, require_room
+from runner.inputs.disk import DiskFull, is_full, require_room
 from runner.inputs.net import Allowed, Patience, Resolve
 from runner.inputs.sources import Failed, Fetched, Limits, Moved, Wanted
 from runner.job import Progress, Report
@@ -32,6 +32,7 @@ __all__ = [
     "Patience",
     "fetch",
     "folder_in",
+    "is_full",
     "public_values",
     "require_room",
 ]

@@ -4,19 +4,11 @@ import errno
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import ClassVar
 
-from runner.errors import RunnerError
+from runner.errors import DiskFull, RunnerError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _GB = 1_000_000_000
-
-
-class DiskFull(RunnerError):
-    """There is no room for what a job writes; `details` name the folder."""
-
-    code: ClassVar[str] = "disk_full"
-    retryable: ClassVar[bool] = True
 
 
 def require_room(folders: Iterable[Path], least: int) -> None:
@@ -37,12 +29,17 @@ def require_room(folders: Iterable[Path], least: int) -> None:
 
 def unwritable(error: OSError, folder: Path) -> RunnerError:
     """What to raise when an input cannot be written."""
-    if error.errno in _FULL:
+    if is_full(error):
         return DiskFull(
             f"the disk of {folder} is full: an input does not fit; remove files there",
             details={"folder": str(folder)},
         )
     return RunnerError(f"an input cannot be written to the input folder: {error.strerror}")
+
+
+def is_full(error: OSError) -> bool:
+    """Whether it is for want of room on a disk."""
+    return error.errno in _FULL
 
 
 def _gb(count: int) -> str:

@@ -14,6 +14,7 @@ from PIL import Image
 
 MAX_PIXELS = 64_000_000  # of a picture, or of a video's frame
 MAX_SECONDS = 3600.0
+MAX_SAMPLES = 400_000_000  # of a sound, all channels together: an hour of stereo at 48 kHz
 MAX_STREAMS = 32
 _CODEC_DELAY = 0.1  # seconds by which lossy codecs lengthen a sound
 HEAD = 4096  # bytes that tell what a file is
@@ -101,7 +102,8 @@ def identify(head: bytes) -> Format | str:
 def check(path: Path, kind: str, *, max_seconds: float | None = None) -> str:
     """The right suffix of a file that is the `kind` asked for: image, audio or video.
 
-    Raises Unfit. The file is decoded: an image wholly, sound and video as far as their first frame.
+    Raises Unfit. The file is decoded: an image wholly, a sound up to the longest
+    that is taken, a video as far as its first frame.
     """
     with path.open("rb") as file:
         found = identify(file.read(HEAD))
@@ -142,6 +144,7 @@ def _check_image(path: Path, found: Format) -> None:
             if found.name in _ANIMATED and getattr(image, "is_animated", False):
                 raise Unfit(f"is an animation ({found.name}); give a single picture")
             image.load()
+            image.getexif()  # says which way is up: whoever shows it reads this, too
     except Unfit:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -157,7 +160,7 @@ def _check_streams(path: Path, found: Format, kind: str, most: float) -> None:
         demuxer = found.demuxer.partition(",")[0]
         with av.open(str(path), format=demuxer, options=options, timeout=(10, 10)) as container:
             _check_container(container, found, kind, most)
-    except (av.error.FFmpegError, ValueError, IndexError) as error:
+    except (av.error.FFmpegError, ValueError, ArithmeticError, LookupError) as error:
         raise Unfit(f"is a damaged {found.name}: it cannot be decoded") from error
 
 
@@ -175,12 +178,32 @@ def _check_container(
     seconds = container.duration / av.time_base if container.duration else 0.0
     if seconds > most + _CODEC_DELAY:
         raise Unfit(f"lasts {seconds:,.2f} s; at most {most:,g} s are taken")
-    stream: Any = sound[0] if kind == "audio" else pictures[0]
-    if kind == "video" and stream.width * stream.height > MAX_PIXELS:
+    if kind == "audio":
+        _check_sound(container, sound[0], most)
+    else:
+        _check_film(container, pictures[0])
+
+
+def _check_sound(container: av.container.InputContainer, stream: Any, most: float) -> None:
+    """Decoded and counted: a header may lie about the length, or not tell it."""
+    seconds, samples = 0.0, 0
+    for frame in cast(Iterator[av.AudioFrame], container.decode(stream)):
+        seconds += frame.samples / frame.sample_rate
+        samples += frame.samples * frame.layout.nb_channels
+        if seconds > most + _CODEC_DELAY:
+            raise Unfit(f"lasts more than {most:,g} s, which is the most that is taken")
+        if samples > MAX_SAMPLES:
+            raise Unfit(f"has more than {MAX_SAMPLES:,} samples, all channels together")
+    if not samples:
+        raise Unfit("lasts 0 s: it holds no sound")
+
+
+def _check_film(container: av.container.InputContainer, stream: Any) -> None:
+    if stream.width * stream.height > MAX_PIXELS:
         raise _too_large(stream.width, stream.height)
     frames = cast(Iterator[object], container.decode(stream))
     if next(frames, None) is None:
-        raise Unfit("lasts 0 s: it holds no sound" if kind == "audio" else "holds no picture")
+        raise Unfit("holds no picture")
 
 
 def _is_cover(stream: Any) -> bool:

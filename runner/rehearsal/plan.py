@@ -64,6 +64,8 @@ def _wanted(prompt: Prompt) -> Iterator[_Wanted]:
         title = str(node.get("_meta", {}).get("title") or class_type)
         if class_type in _PARAMETERS:
             continue  # what takes the value is a loader, or not
+        if class_type == _LORA and _inputs(node).get("strength") == 0:
+            continue  # it is not loaded
         for name, value in _inputs(node).items():
             if (class_type, name) == (_LORA, "also"):
                 continue  # names that the same file may have elsewhere; none of them need be there
@@ -90,7 +92,7 @@ def _spelled_out(name: Any, *, also: Any) -> Any:
 
 
 def _files(value: Any) -> Iterator[str]:
-    """The weights that an input names: one file, or rows as JSON text, of which those that are on."""
+    """The weights that an input names: one file, or rows as JSON text, of which those that count."""
     if not isinstance(value, str):
         return
     if value.lower().endswith(_WEIGHTS):
@@ -101,7 +103,7 @@ def _files(value: Any) -> Iterator[str]:
         except ValueError:
             return  # not rows
         for row in sequence(rows):
-            if mapping(row).get("on", True):
+            if mapping(row).get("on", True) and mapping(row).get("strength") != 0:
                 for cell in mapping(row).values():
                     yield from _files(cell)
 

@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import parse_qsl
@@ -34,6 +35,34 @@ class Storage(Protocol):
         still where it was.
         """
         ...
+
+    def read(self, name: str, fields: Fields | None = None) -> bytes | None:
+        """A small file that `put` has stored; None if there is none. Raises StorageError."""
+        ...
+
+    def find(self, name: str, size: int, fields: Fields | None = None) -> str | None:
+        """The path or URL of a file of that size which `put` has stored; None if it is not there.
+
+        Raises StorageError.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Destination:
+    """What `open_storage` was given: the same storage can be opened again."""
+
+    to: str
+    fields: Mapping[str, str | int] = field(default_factory=dict[str, str | int])
+    overwrite: bool = True
+    sign: int | None = None  # seconds
+
+
+def destination_of(storage: Storage) -> Destination | None:
+    """How to open a storage again, in another process; None if it is none of ours."""
+    if isinstance(storage, LocalStorage):
+        return Destination(str(storage.folder.resolve()), overwrite=storage.overwrite)
+    return _opened_as(storage) if isinstance(storage, BucketStorage) else None
 
 
 def open_storage(
@@ -68,7 +97,13 @@ def open_storage(
         names,
         _yes(options["overwrite"]) if "overwrite" in options else overwrite,
         _seconds(options["sign"]) if "sign" in options else sign,
+        destination,
     )
+
+
+def _opened_as(storage: BucketStorage) -> Destination:
+    given = storage.naming.given
+    return Destination(storage.address, dict(given), storage.overwrite, storage.sign)
 
 
 def sha256(file: Path) -> str:

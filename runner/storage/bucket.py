@@ -10,6 +10,7 @@ from runner.errors import StorageError
 from runner.storage.faults import StorageRefused
 from runner.storage.naming import Fields, Naming
 
+MOST_READ = 4 << 20  # bytes of a result that is read back
 # Python's own table has gaps, and systems fill them differently.
 _TYPES = {
     ".flac": "audio/flac",
@@ -56,6 +57,14 @@ class Bucket(Protocol):
         """Whether these bytes, or others, are there."""
         ...
 
+    def read(self, key: str, most: int) -> bytes | None:
+        """The content of a file of at most so many bytes; None if there is none."""
+        ...
+
+    def size(self, key: str) -> int | None:
+        """Of the file under the key, in bytes; None if there is none."""
+        ...
+
     def address(self, key: str, seconds: int | None) -> str:
         """The public URL, or a signed one that expires after so many seconds."""
         ...
@@ -69,6 +78,7 @@ class BucketStorage:
     naming: Naming
     overwrite: bool = True  # False: a file that differs stays, and storing is refused
     sign: int | None = None  # seconds for which an address is good; None: public addresses
+    address: str = ""  # the destination as it was given
 
     def require_writable(self) -> None:
         """Raises StorageError if nothing can be stored there: better known before the render."""
@@ -81,6 +91,13 @@ class BucketStorage:
         address = self.bucket.address(key, self.sign)
         file.unlink(missing_ok=True)
         return address
+
+    def read(self, name: str, fields: Fields | None = None) -> bytes | None:
+        return self.bucket.read(self.naming.key(name, fields or {}), MOST_READ)
+
+    def find(self, name: str, size: int, fields: Fields | None = None) -> str | None:
+        key = self.naming.key(name, fields or {})
+        return self.bucket.address(key, self.sign) if self.bucket.size(key) == size else None
 
     def _send(self, file: Path, key: str) -> None:
         if not self.overwrite:

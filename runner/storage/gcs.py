@@ -80,6 +80,18 @@ class GcsBucket:
         same = blob.size == file.stat().st_size and blob.crc32c == _crc32c(file)
         return Found.SAME if same else Found.OTHER
 
+    def read(self, key: str, most: int) -> bytes | None:
+        blob = self._ask(lambda: self.bucket.get_blob(key, timeout=self._timeout, retry=None))
+        if blob is None:
+            return None
+        if int(blob.size) > most:
+            raise self.door.refused(f"{key} has {blob.size} bytes; {most} can be read back")
+        return self._ask(lambda: blob.download_as_bytes(timeout=self._timeout, retry=None))
+
+    def size(self, key: str) -> int | None:
+        blob = self._ask(lambda: self.bucket.get_blob(key, timeout=self._timeout, retry=None))
+        return None if blob is None else int(blob.size)
+
     def address(self, key: str, seconds: int | None) -> str:
         blob = self.bucket.blob(key)
         if seconds is None:

@@ -1,5 +1,6 @@
 """Storage in a folder of this machine."""
 
+import contextlib
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -44,9 +45,21 @@ class LocalStorage:
             else:
                 file.replace(target)
         except OSError as error:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # below what is no folder there is nothing
+                part.unlink()
             raise StorageError(f"{target} cannot be written: {error.strerror}") from error
         return str(target)
+
+    def read(self, name: str, fields: Fields | None = None) -> bytes | None:  # noqa: ARG002
+        file = self.folder / name
+        try:
+            return file.read_bytes() if file.is_file() else None
+        except OSError as error:
+            raise StorageError(f"{file} cannot be read: {error.strerror}") from error
+
+    def find(self, name: str, size: int, fields: Fields | None = None) -> str | None:  # noqa: ARG002
+        file = self.folder.resolve() / name
+        return str(file) if file.is_file() and file.stat().st_size == size else None
 
 
 def _other_device(file: Path, folder: Path) -> bool:

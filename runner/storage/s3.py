@@ -67,16 +67,39 @@ class S3Bucket:
             self._send_parts(parts, key, content_type, only)
 
     def find(self, file: Path, key: str) -> Found:
-        try:
-            there = self._ask(lambda: self.client.head_object(Bucket=self.name, Key=key))
-        except StorageError as error:
-            if error.details.get("status") == 404:
-                return Found.NOTHING
-            raise
+        there = self._head(key)
+        if there is None:
+            return Found.NOTHING
         same = there["ContentLength"] == file.stat().st_size and _etag(there) == _expected(
             _parts(file, self.part)
         )
         return Found.SAME if same else Found.OTHER
+
+    def read(self, key: str, most: int) -> bytes | None:
+        size = self.size(key)
+        if size is None:
+            return None
+        if size > most:
+            raise self.door.refused(f"{key} has {size} bytes; {most} can be read back")
+
+        def read() -> bytes:
+            with self.client.get_object(Bucket=self.name, Key=key)["Body"] as body:
+                return body.read()
+
+        return self._ask(read)
+
+    def size(self, key: str) -> int | None:
+        there = self._head(key)
+        return None if there is None else int(there["ContentLength"])
+
+    def _head(self, key: str) -> Any:
+        """None if there is no object; without the right to list, a bucket says 403 then."""
+        try:
+            return self._ask(lambda: self.client.head_object(Bucket=self.name, Key=key))
+        except StorageError as error:
+            if error.details.get("status") == 404:
+                return None
+            raise
 
     def address(self, key: str, seconds: int | None) -> str:
         with self._worded():

@@ -70,13 +70,31 @@ class SupabaseBucket:
         self.uploads.send(file, meta, overwrite=overwrite, ask=self._ask)
 
     def find(self, file: Path, key: str) -> Found:
+        there = self._info(key)
+        if there is None:
+            return Found.NOTHING
+        return Found.SAME if self._same(there, file, key) else Found.OTHER
+
+    def read(self, key: str, most: int) -> bytes | None:
+        size = self.size(key)
+        if size is None:
+            return None
+        if size > most:
+            raise self.door.refused(f"{key} has {size} bytes; {most} can be read back")
+        return self._ask(lambda: bytes(self._files().download(key)))
+
+    def size(self, key: str) -> int | None:
+        there = self._info(key)
+        return None if there is None else int(there["size"])
+
+    def _info(self, key: str) -> Any:
+        """None if there is no such file."""
         try:
-            there = self._ask(lambda: self._files().info(key))
+            return self._ask(lambda: self._files().info(key))
         except StorageError as error:
             if error.details.get("status") == 404:
-                return Found.NOTHING
+                return None
             raise
-        return Found.SAME if self._same(there, file, key) else Found.OTHER
 
     def address(self, key: str, seconds: int | None) -> str:
         if seconds is None:

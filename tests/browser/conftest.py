@@ -15,6 +15,7 @@ from playwright.sync_api import sync_playwright
 
 from runner import settings as runner_settings
 from runner import workflow as workflows
+from runner.comfy.engine import LocalEngine
 from runner.entrypoints import editor as editors
 from runner.settings import Settings
 
@@ -41,11 +42,17 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def server(settings: Settings) -> Iterator[str]:
-    """The address of `callsheet edit wan-t2v --rehearse`: the editor, the pack, stand-in weights."""
+def engine(settings: Settings) -> Iterator[LocalEngine]:
+    """That of `callsheet edit wan-t2v --rehearse`: the editor, the pack, stand-in weights."""
     wan = workflows.find("wan-t2v", settings.workflows)
     with editors.running(settings, wan, rehearse=True, port=0) as (engine, _):
-        yield engine.url
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def server(engine: LocalEngine) -> str:
+    """The editor's address."""
+    return engine.url
 
 
 @pytest.fixture(scope="session")
@@ -71,6 +78,7 @@ def editor_page(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             headless=True,
             args=CHROMIUM_ARGS,
             viewport={"width": 1500, "height": 1000},
+            permissions=["clipboard-read", "clipboard-write"],
         )
         context.set_default_timeout(10_000)
         editor = Editor(context.new_page(), server)

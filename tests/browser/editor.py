@@ -17,12 +17,15 @@ class Editor:
     def __init__(self, page: Page, url: str) -> None:
         self.page = page
         self.url = url
-        self.complaints: list[str] = []  # errors that come from the pack's scripts
+        self.complaints: list[str] = []  # errors and warnings that come from our packs' scripts
+        self.errors: list[str] = []  # what the console calls an error, whoever says it
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("console", self._listen)
 
     def _listen(self, message: ConsoleMessage) -> None:
-        from_pack = "/extensions/callsheet/" in message.location.get("url", "") + message.text
+        if message.type == "error":
+            self.errors.append(f"{message.text} {message.location.get('url', '')}")
+        from_pack = "/extensions/callsheet" in message.location.get("url", "") + message.text
         if message.type in ("error", "warning") and from_pack:
             self.complaints.append(message.text)
 
@@ -53,7 +56,12 @@ class Editor:
             }""",
             empty,
         )
+        self.forget()
+
+    def forget(self) -> None:
+        """What was said so far."""
         self.complaints.clear()
+        self.errors.clear()
 
     def add(self, node_id: str, *, title: str | None = None, **values: Any) -> int:
         """A fresh node, as from the menu, with these widget values; its id."""
@@ -105,6 +113,59 @@ class Editor:
             "async (text) => app.loadGraphData(JSON.parse(text))", json.dumps(workflow)
         )
         self.page.wait_for_timeout(500)
+
+    def open_template(self, name: str) -> None:
+        """One of our workflows as the template browser opens it, with no complaint so far."""
+        self.forget()
+        self.page.evaluate(
+            """async (name) => {
+              const path = `/workflow_templates/callsheet_workflows/${name}.json`;
+              const file = await (await app.api.fetchApi(path)).json();
+              file.id = crypto.randomUUID();
+              await app.loadGraphData(file, true, true, name);
+            }""",
+            name,
+        )
+        self.page.wait_for_timeout(800)
+
+    def set(self, **values: Any) -> None:
+        """Values of the open workflow's parameters by their names."""
+        self.page.evaluate(
+            """(values) => {
+              const widget = (node, name) => node.widgets?.find((one) => one.name === name);
+              for (const node of app.rootGraph.nodes) {
+                const name = node.comfyClass?.startsWith("Callsheet") && widget(node, "name")?.value;
+                if (!name || !(name in values)) continue;
+                widget(node, "value").value = values[name];
+                delete values[name];
+              }
+              if (Object.keys(values).length) throw new Error(`no such parameter: ${Object.keys(values)}`);
+            }""",
+            values,
+        )
+
+    def run(self, *, within: float = 120.0) -> dict[str, Any]:
+        """Queue the open workflow as the Run button does; its history entry, when it has ended.
+
+        Seconds. Raises AssertionError with ComfyUI's words if it is refused or fails.
+        """
+        self.page.evaluate("() => app.extensionManager.command.execute('Comfy.QueuePrompt')")
+        return self.page.evaluate(
+            """async ([last, within]) => {
+              const ask = async () => Object.entries(await (await app.api.fetchApi("/history")).json());
+              for (let i = 0; i < within * 5; i++) {
+                if (app.lastNodeErrors) throw new Error(`refused: ${JSON.stringify(app.lastNodeErrors)}`);
+                const [id, entry] = (await ask()).at(-1) ?? [];
+                if (id && id !== last && entry.status?.completed !== undefined) {
+                  window.callsheetLastRun = id;
+                  return entry;
+                }
+                await new Promise((go) => setTimeout(go, 200));
+              }
+              throw new Error(`no end within ${within} s`);
+            }""",
+            [self.page.evaluate("() => window.callsheetLastRun ?? null"), within],
+        )
 
     def api_prompt(self) -> dict[str, Any]:
         return self.page.evaluate("async () => (await app.graphToPrompt()).output")

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 RUN = ["run", "wan-t2v", "--rehearse", "-p", "prompt=a red kite", "-p", "num_frames=17", "-p",
        "width=128", "-p", "height=96", "-p", "steps=4"]  # fmt: skip
@@ -26,12 +27,17 @@ def callsheet(*words: str, **environment: str) -> subprocess.CompletedProcess[st
 
 
 def test_json_is_one_document_whose_probe_matches_the_request(tmp_path: Path) -> None:
-    done = callsheet(*RUN, "--to", str(tmp_path), "--json")
+    done = callsheet(*RUN, "--to", str(tmp_path / "{workflow}"), "--json", "--preview")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
+    video = Path(result["artifacts"][0]["location"])
+    with Image.open(video.with_suffix(".png")) as sheet:
+        assert sheet.width == 6 * 240
+    assert str(video.with_suffix(".png")) in done.stderr
+    assert "\033" not in done.stderr  # no terminal, no picture
     probe = result["artifacts"][0]["probe"]
     assert (probe["width"], probe["height"], probe["frames"], probe["fps"]) == (128, 96, 17, 16)
-    assert Path(result["artifacts"][0]["location"]).parent == tmp_path
+    assert video.parent == tmp_path / "wan-t2v"
     assert result["status"] == "succeeded"
     assert "100%" in done.stderr
 
@@ -91,6 +97,7 @@ def test_convert_writes_what_prompt_takes(tmp_path: Path) -> None:
         "convert", "workflows/wan-t2v/1.0.0.json", "--to", str(tmp_path), CALLSHEET_CPU="1"
     )
     assert done.returncode == 0, done.stderr
+    assert "starting ComfyUI" in done.stderr
     prompt = json.loads((tmp_path / "1.0.0.api.json").read_text())
     assert {n["class_type"] for n in prompt.values()} >= {"KSamplerAdvanced", "SaveVideo"}
 

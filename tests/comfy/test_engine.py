@@ -64,7 +64,7 @@ def test_another_version_is_a_warning(tmp_path: Path) -> None:
 
 def test_the_packs_widgets_are_those_the_runner_reads(engine: Engine) -> None:
     for class_type, names in parameters.WIDGETS.items():
-        sections = engine.comfy.object_info(class_type)[class_type]["input"]
+        sections = engine.comfy.object_info()[class_type]["input"]
         declared = {**sections["required"], **sections.get("optional", {})}
         widgets: list[str] = []
         for name, (_, options) in declared.items():

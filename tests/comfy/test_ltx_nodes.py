@@ -506,9 +506,9 @@ def test_a_plan_whose_values_arrive_by_link_is_checked_when_it_runs(engine: Engi
 
 
 def test_the_guide_nodes_shape_is_the_one_graphs_have(engine: Engine) -> None:
-    (kind, spec) = engine.comfy.object_info("LTXVAddGuideMulti")["LTXVAddGuideMulti"]["input"][
-        "required"
-    ]["num_guides"]
+    (kind, spec) = engine.comfy.object_info()["LTXVAddGuideMulti"]["input"]["required"][
+        "num_guides"
+    ]
     assert kind == "COMFY_DYNAMICCOMBO_V3"
     assert [o["key"] for o in spec["options"]] == [*map(str, range(1, 21)), "keyframes"]
     assert list(spec["options"][2]["inputs"]["required"]) == [

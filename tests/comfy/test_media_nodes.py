@@ -219,7 +219,7 @@ def test_every_row_with_a_problem_is_named(engine: Engine, folder: Path) -> None
         "row 2: no such image: media/gone.png; row 2: position 1.5 is not between 0 and 1; "
         "row 3: media/animated.gif: an animation (GIF, 2 pictures); one picture is needed; "
         "row 3: strength 'high' is not a number; "
-        "row 1 and row 4 are both at first"
+        "row 1 (0) and row 4 (first) are at the same place"
     )
 
 

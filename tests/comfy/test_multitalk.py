@@ -19,7 +19,13 @@ from runner import workflow as workflows
 from runner.comfy import engine as engines
 from runner.comfy.engine import LocalEngine
 from runner.entrypoints import setup
-from runner.errors import EngineUnavailable, InputError, InvalidParameters, RunnerError
+from runner.errors import (
+    EngineUnavailable,
+    ExecutionFailed,
+    InputError,
+    InvalidParameters,
+    RunnerError,
+)
 from runner.inputs import Access
 from runner.job import Job, Result
 from runner.request import check
@@ -60,6 +66,9 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
     speak(folder / "stereo.wav", seconds=1.0, rate=48000, channels=2)
     speak(folder / "telephone.wav", seconds=1.0, rate=8000)
     silence(folder / "silence.wav", seconds=1.3)
+    for name, grey in (("black", 0), ("white", 255)):
+        Image.new("L", (32, 32), grey).save(folder / f"{name}.png")
+    Image.new("RGB", (1, 1), (200, 50, 50)).save(folder / "pixel.png")
     return folder
 
 
@@ -133,6 +142,7 @@ def assert_length(result: Result, seconds: float) -> None:
     frames = int(np.ceil(FPS * seconds - 1e-6))
     assert (artifact.probe.frames, artifact.probe.fps) == (frames, FPS)
     with av.open(artifact.location) as container:
+        assert container.streams.video[0].pix_fmt == "yuv420p"  # what every player takes
         assert sum(1 for _ in container.decode(video=0)) == frames
     picture, heard = ends(artifact.location)
     assert picture == pytest.approx(frames / FPS, abs=0.001)
@@ -293,6 +303,7 @@ def test_a_clip_is_continued(talk: Talk, media: Path) -> None:
 # --- going on, and memory --------------------------------------------------------------------------
 
 
+@pytest.mark.timeout(900)  # seconds: four windows, three times
 def test_a_killed_job_goes_on_where_it_stopped(
     settings: Settings, engine: LocalEngine, media: Path, tmp_path: Path
 ) -> None:
@@ -336,6 +347,7 @@ def kill_at(engine: LocalEngine, segments: Path, marks: tuple[int, ...]) -> None
         os.kill(engine.process.pid, signal.SIGKILL)
 
 
+@pytest.mark.timeout(1800)  # seconds: a minute of video on a busy machine
 def test_memory_does_not_grow_with_length(settings: Settings, media: Path, tmp_path: Path) -> None:
     """Ten seconds and a minute, each the first job of a fresh engine."""
     peaks: list[float] = []
@@ -422,6 +434,44 @@ def encoded(source: Path, target: Path) -> None:
 def test_boxes_that_cannot_be_are_refused(talk: Talk, rows: Any, said: str) -> None:
     with pytest.raises(RunnerError, match=said):
         talk(*rows)
+
+
+@pytest.mark.parametrize(
+    ("rows", "params", "said"),
+    [
+        ([{"audio_url": "short.wav", "mask_url": "black.png"}, "brief.wav"], {}, "black all over"),
+        ([{"audio_url": "short.wav", "bbox": [5, 5, 2, 2]}, "brief.wav"], {}, "too small"),
+        (["short.wav", "brief.wav"], {"background_mask_url": "white.png"}, "covers all"),
+        (["short.wav", "brief.wav"], {"image_url": "pixel.png"}, "too small to tell"),
+    ],
+)
+def test_what_is_wrong_with_pictures_is_said_before_models_load(
+    engine: LocalEngine, settings: Settings, media: Path, tmp_path: Path,
+    rows: Any, params: dict[str, Any], said: str,
+) -> None:  # fmt: skip
+    file = tmp_path / "multitalk.json"
+    text = json.dumps(workflows.find(NAME, settings.workflows).document)
+    # A model of its own: what another test has loaded would not be loaded again.
+    file.write_text(text.replace("infiniteTalk_multi", "infiniteTalk_single"), encoding="utf-8")
+    job = Job(uuid.uuid4().hex, str(file), request(media, rows, **params))
+    executed: list[str] = []
+
+    def watched(prompt: Any) -> None:
+        setup.stand_ins(settings)(prompt)
+        messages = engine.comfy.run(prompt, prompt_id=str(uuid.uuid4()), workflow={})
+        nodes = [m.data["node"] for m in messages if m.type == "executing" and m.data["node"]]
+        executed.extend(prompt[node]["class_type"] for node in nodes)
+
+    with pytest.raises(ExecutionFailed, match=said):
+        run(
+            check(job, workflows.find(str(file), settings.workflows)),
+            engine=engine,
+            storage=LocalStorage(tmp_path),
+            prepare=watched,
+            access=LOCAL,
+        )
+    assert "CallsheetSpeakerMasks" in executed
+    assert not [kind for kind in executed if "Loader" in kind]
 
 
 def test_neither_picture_nor_clip_is_refused(talk: Talk) -> None:

@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from runner.comfy import remote
+from runner.comfy import client, remote
+from runner.comfy.client import Patience
 from runner.comfy.engine import LocalEngine
 from runner.comfy.remote import RemoteEngine, attached
+from runner.comfy.supervisor import Deadlines
+from runner.run import run
+from runner.storage.local import LocalStorage
 
-from faulty import HASTY, Fault, act, later, rendered, when
+from faulty import HASTY, Fault, act, asked, graph, later, rendered, when
 from proxy import Proxy
 
 KINDS = ("status", "execution_start", "execution_cached", "executing", "progress_state",
@@ -280,6 +284,98 @@ def test_never_an_answer_to_the_prompt(
     proxy.http = answering("/prompt", ANSWERS[name], 1000)
     fault.watch(lambda: rendered(far, act("nothing")))
     assert fault.seen == "engine_unavailable"
+
+
+HASTIER = Patience(
+    tick=0.05, quiet=0.3, connect=1.0, listen=0.5, glance=0.4, answer=0.7, insist=0.7, silence=0.8
+)
+
+
+def longest(patience: Patience) -> float:
+    """Seconds until a job has ended that gets no good answer to one kind of question: two attempts,
+    each of which finds ComfyUI ready, asks until it has insisted enough, or hears nothing."""
+    asked = max(patience.insist, patience.silence + patience.glance) + 2 * patience.listen
+    return remote.READY_WITHIN + remote.BACK_WITHIN + 2 * asked
+
+
+async def refused(request: web.Request) -> web.StreamResponse:
+    assert request.transport
+    request.transport.abort()
+    return web.Response()
+
+
+def test_how_long_a_job_insists() -> None:
+    assert longest(Patience()) < 150
+    assert Patience().insist * 2 + remote.READY_WITHIN + remote.BACK_WITHIN < 110
+
+
+@pytest.mark.parametrize("path", ["/system_stats", "/object_info", *PATHS, "/view"])
+@pytest.mark.parametrize("name", ["fails", "refused", "truncated", "slow", "endless", "mute"])
+def test_an_answer_is_always_wrong(
+    engine: LocalEngine, fault: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    path: str, name: str,
+) -> None:  # fmt: skip
+    """ComfyUI's answers on {path} are always wrong: fails, refused, truncated, slow, endless, mute."""
+    monkeypatch.setattr(remote, "READY_WITHIN", 0.8)
+    monkeypatch.setattr(remote, "BACK_WITHIN", 0.8)
+    monkeypatch.setattr(client, "UNDECLARED", 8 * 1024**2)
+    proxy = Proxy(engine.ready().url)
+    storage = LocalStorage(tmp_path / "out")
+    with proxy as url, attached(url, unstored=tmp_path / "kept", patience=HASTIER) as far:
+        proxy.http = answering(path, {**ANSWERS, "refused": refused}[name], -1)
+        fault.watch(lambda: run(asked(graph("nothing")), engine=far, storage=storage))
+    codes = {"output_missing"} if path == "/view" else {"engine_unavailable"}
+    # Messages say that it has ended, and the status of an answer that it is alive.
+    codes |= {"succeeded"} if path == "/api/jobs" or name == "truncated" else set()
+    codes |= {"prompt_rejected"} if (path, name) == ("/prompt", "truncated") else set()
+    assert fault.seen in codes
+    assert fault.seconds < longest(HASTIER) + 2.0
+    assert fault.seen == "succeeded" or not storage.folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("what", "seen", "prompts"), [("wait once", "succeeded", 2), ("deaf", "timed_out_stalled", 1)]
+)
+def test_stalled_elsewhere(
+    engine: LocalEngine, proxy: Proxy, far: RemoteEngine, fault: Fault, tmp_path: Path,
+    what: str, seen: str, prompts: int,
+) -> None:  # fmt: skip
+    """A node of a ComfyUI elsewhere makes no progress for longer than it may, of kind "{what}"."""
+    limits = Deadlines(total=60, queue=60, stalled=1.0)
+    prompt = act(what, 30.0, tmp_path / "mark")
+    error = fault.watch(lambda: rendered(far, prompt, deadlines=limits))
+    assert fault.seen == seen, error
+    assert proxy.requests.count("POST /prompt") == prompts
+    assert fault.seconds < 5.0
+    if what == "deaf":
+        assert "is not ours to end" in str(error)
+        engine.give_up()
+
+
+def test_canceled_before_the_answer(
+    engine: LocalEngine, proxy: Proxy, far: RemoteEngine, fault: Fault
+) -> None:
+    """The caller cancels while POST /prompt is on its way; it arrives a second later."""
+    canceled, arrived = threading.Event(), threading.Event()
+
+    async def late(request: web.Request) -> web.StreamResponse | None:
+        if request.path != "/prompt":
+            return None
+        body = await request.read()
+        canceled.set()
+        await asyncio.sleep(1.0)
+        async with proxy._client.post(proxy.url + "/prompt", data=body,
+                                      headers={"Content-Type": "application/json"}) as answer:  # fmt: skip
+            await answer.read()
+        arrived.set()
+        return web.Response()
+
+    proxy.http = late
+    fault.watch(lambda: rendered(far, act("sleep", 30.0), canceled=canceled))
+    assert fault.seen == "canceled"
+    assert arrived.wait(5)  # and was canceled as soon as ComfyUI knew it
+    assert fault.seconds < 3.5
+    assert rendered(engine, act("nothing"), deadlines=Deadlines(total=5.0)).files  # it is free
 
 
 def test_slow_network(proxy: Proxy, far: RemoteEngine, fault: Fault) -> None:

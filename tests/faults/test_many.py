@@ -1,5 +1,6 @@
 """Two hundred jobs, each with a fault of its own: every one ends, as it should, and leaves nothing."""
 
+import os
 import random
 import threading
 import time
@@ -24,7 +25,7 @@ from runner.storage.local import LocalStorage
 from faulty import HASTY, asked, graph
 from proxy import ACTS, Proxy
 
-JOBS, SEED = 200, 20260
+JOBS, SEED = 200, int(os.environ.get("FAULTS_SEED", "20260"))
 KINDS = ("status", "execution_start", "executing", "progress_state", "progress", "executed",
          "execution_success", "last")  # fmt: skip
 
@@ -40,6 +41,7 @@ class Chance:
     rule: Callable[[str, Any], str] = lambda kind, data: "pass"
     http: Callable[[web.Request], Any] | None = None
     total: float = 60.0
+    stalled: float = 60.0
     cancel_after: float | None = None
 
 
@@ -56,6 +58,8 @@ def drawn(rng: random.Random) -> Chance:
                    ends="output_missing" if path == "/view" else "succeeded"),
             Chance("a node fails", act="fail", ends="execution_failed"),
             Chance("memory is full", act="gpu_full", ends="out_of_memory"),
+            Chance("main memory is full", act="torch_full", ends="out_of_memory"),
+            Chance("stands still", act="wait", seconds=30.0, stalled=0.3, ends="timed_out_stalled"),
             Chance("interrupted", act="interrupt", ends="interrupted"),
             Chance("too long", seconds=30.0, total=0.3, ends="timed_out_total"),
             Chance("canceled", seconds=30.0, cancel_after=0.2, ends="canceled"),
@@ -127,7 +131,8 @@ def one(jobs: Jobs, far: Any, storage: LocalStorage, chance: Chance, job: str) -
     try:
         jobs.run(
             asked(graph(chance.act, seconds=chance.seconds), job=job),
-            engine=far, storage=storage, report=report, deadlines=Deadlines(total=chance.total),
+            engine=far, storage=storage, report=report,
+            deadlines=Deadlines(total=chance.total, stalled=chance.stalled),
         )  # fmt: skip
         return "succeeded"
     except RunnerError as error:

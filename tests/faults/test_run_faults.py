@@ -27,6 +27,7 @@ from runner.job import Progress
 from runner.jobs import Jobs
 from runner.run import run
 from runner.storage.local import LocalStorage
+from runner.storage.naming import Fields
 from runner.workflow import Workflow
 
 from faulty import HASTY, Fault, asked, graph
@@ -147,6 +148,54 @@ def test_another_request_is_refused_while_one_runs(
         )
     first.join()
     assert stored(storage) == ["busy-picture.png", "busy.json"]
+
+
+class Bucket(LocalStorage):
+    """A folder that is told what a destination's template is filled with."""
+
+    def put(self, file: Path, name: str, fields: Fields | None = None) -> str:
+        with (self.folder.parent / "told").open("a") as told:
+            told.write(f"{json.dumps(fields)}\n")
+        return super().put(file, name, fields)
+
+
+def test_the_storage_is_told_what_a_file_is(engine: LocalEngine, tmp_path: Path) -> None:
+    run(asked(graph("nothing"), job="mine"), engine=engine, storage=Bucket(tmp_path / "out"))
+    told = [json.loads(line) for line in (tmp_path / "told").read_text().splitlines()]
+    assert told == [{"job_id": "mine", "output": "Picture", "index": 0}, {"job_id": "mine"}]
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+def test_a_storage_that_fails(
+    engine: LocalEngine, storage: LocalStorage, fault: Fault, refuses: bool
+) -> None:
+    """The storage refuses the outputs, or fails."""
+    storage.folder.parent.mkdir(exist_ok=True)
+    if refuses:
+        storage = LocalStorage(storage.folder, overwrite=False)
+        storage.folder.mkdir()
+        (storage.folder / "mine-picture.png").write_text("somebody else's")
+    else:
+        storage.folder.write_text("no folder")
+    error = fault.watch(
+        lambda: run(asked(graph("nothing"), job="mine"), engine=engine, storage=storage)
+    )
+    assert fault.seen == "storage_error"
+    assert error.retryable is not refuses
+    kept = Path(error.details["kept"])
+    assert (kept / "mine-picture.png").is_file()
+    assert [path for path in engine.output.rglob("*") if path.is_file()] == []
+    shutil.rmtree(kept)
+
+
+def test_a_result_whose_file_is_gone_is_made_again(
+    engine: LocalEngine, storage: LocalStorage
+) -> None:
+    ready = asked(graph("nothing"), job="gone")
+    first = Jobs().run(ready, engine=engine, storage=storage)
+    Path(first.artifacts[0].location).unlink()
+    again = Jobs().run(ready, engine=engine, storage=storage)
+    assert Path(again.artifacts[0].location).is_file()
 
 
 def test_a_failed_job_may_be_tried_again(engine: LocalEngine, storage: LocalStorage) -> None:
@@ -290,8 +339,8 @@ def test_an_output_that_is_not_whole(
         monkeypatch.setattr(client, "ROOM", shutil.disk_usage(far.output).free - 8 * 1024**2)
     proxy.http = http
     error = fault.watch(lambda: run(asked(graph("nothing")), engine=far, storage=storage))
-    assert fault.seen == "output_missing"
-    assert how != "never ends" or "the disk is full" in str(error)
+    assert fault.seen == ("disk_full" if how == "never ends" else "output_missing")
+    assert how != "never ends" or f"the disk of {far.output}" in str(error)
     assert not storage.folder.exists() or stored(storage) == []
 
 

@@ -76,6 +76,7 @@ class FakeComfy:
         app.router.add_get("/api/jobs/{id}", self._job)
         app.router.add_post("/api/jobs/{id}/cancel", self._cancel)
         app.router.add_get("/history/{id}", self._history)
+        app.router.add_post("/history", self._forget)
         runner = web.AppRunner(app)
         self._loop.run_until_complete(runner.setup())
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -122,3 +123,9 @@ class FakeComfy:
     async def _history(self, request: web.Request) -> web.Response:
         prompt_id = request.match_info["id"]
         return web.json_response({k: v for k, v in self.history.items() if k == prompt_id})
+
+    async def _forget(self, request: web.Request) -> web.Response:
+        for prompt_id in (await request.json())["delete"]:
+            self.history.pop(prompt_id, None)
+            self.known.discard(prompt_id)
+        return web.Response()

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import ssl
+import struct
 import threading
 import wave
 from collections import Counter
@@ -144,13 +145,32 @@ def film(format: str = "mp4", codec: str = "h264", *, silent: bool = True) -> by
     return file.getvalue()
 
 
-def encoded_sound(format: str, codec: str) -> bytes:
+def on_its_side(format: str, *, fault: str) -> bytes:
+    """A picture of 16 x 24 pixels once it is turned, of a camera that writes what it should not."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x0101] = 6, 16  # Orientation; ImageLength
+    change = {
+        # A LONG, one of it, becomes an ASCII: PIL reads that and cannot write it anew.
+        "type": (struct.pack(">HHI", 0x0101, 4, 1), struct.pack(">HHI", 0x0101, 2, 1)),
+        "head": (b"MM\0*\0\0\0\x08", b"MX\0*\0\0\0\x08"),  # no byte order
+    }
+    return picture(format, exif=exif).replace(*change[fault])
+
+
+def endless_flac(seconds: float) -> bytes:
+    """Silence whose header does not tell its length, as of a sound that was streamed."""
+    data = bytearray(encoded_sound("flac", "flac", seconds))
+    described = int.from_bytes(data[18:26], "big")  # rate, channels, bits; 36 bits of samples
+    data[18:26] = (described & ~((1 << 36) - 1)).to_bytes(8, "big")
+    return bytes(data)
+
+
+def encoded_sound(format: str, codec: str, seconds: float = 0.5) -> bytes:
     file = io.BytesIO()
     with av.open(file, "w", format=format) as container:
         stream = container.add_stream(codec, rate=48000)
-        tone = av.AudioFrame.from_ndarray(
-            np.zeros((1, 24000), dtype=np.int16), format="s16", layout="mono"
-        )
+        samples = np.zeros((1, round(seconds * 48000)), dtype=np.int16)
+        tone = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
         tone.sample_rate = 48000
         resampler = av.AudioResampler(stream.format, stream.layout, 48000)
         fifo = av.AudioFifo()

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from runner import models
 from runner.check import Finding, check
+from runner.errors import WorkflowError
 
 from workflows import document, parameter
 
@@ -182,3 +184,67 @@ def test_a_broken_file_is_one_finding() -> None:
     source = workflow()
     source["links"][0] = [1]
     assert only(source, "broken").error
+
+
+LORAS = [{"name": f"big-{name}.safetensors", "url": f"https://example.test/{name}",
+          "directory": "loras"} for name in ("noon", "night")]  # fmt: skip
+ALSO = "noon = big-noon.safetensors\nnight = big-night.safetensors\nnight = old-night.safetensors"
+
+
+def lora_info(*there: str) -> dict[str, Any]:
+    inputs = {"model": ["VAE"], "lora_name": ["COMBO", {"options": list(there)}],
+              "strength": ["FLOAT", {}], "also": ["STRING", {}]}  # fmt: skip
+    return {**INFO, "CallsheetLora": {"input": {"required": inputs}, "output": ["VAE"]}}
+
+
+def with_lora(*, strength: float = 1, chosen: int | None = 8) -> dict[str, Any]:
+    """VAE → LoRA "noon", or one of two short names by choice."""
+    source = workflow()
+    lora = {"id": 7, "type": "CallsheetLora", "title": "Light",
+            "inputs": [slot("model", "VAE", 1), slot("lora_name", "COMBO", chosen, widget=True),
+                       slot("strength", "FLOAT", None, widget=True),
+                       slot("also", "STRING", None, widget=True)],
+            "outputs": [{"name": "VAE", "type": "VAE", "links": [9]}],
+            "properties": {"models": LORAS}, "widgets_values": ["noon", strength, ALSO]}  # fmt: skip
+    choice = parameter("Choice", 6, "noon", "light", "", False, "noon\nnight")
+    choice["outputs"] = [{"name": "value", "type": "COMBO", "links": [8]}]
+    source["nodes"][2]["inputs"][1]["link"] = 9
+    source["nodes"] += [lora] if chosen is None else [lora, choice]
+    source["links"] = [[1, 1, 0, 7, 0, "VAE"], [2, 2, 0, 3, 0, "LATENT"], [9, 7, 0, 3, 1, "VAE"]]
+    source["links"] += [] if chosen is None else [[8, 6, 0, 7, 1, "COMBO"]]
+    return source
+
+
+@pytest.mark.parametrize(
+    ("there", "absent"),
+    [
+        ([], ["noon", "night"]),
+        (["big-night.safetensors"], ["noon"]),
+        (["big-noon.safetensors", "old-night.safetensors"], []),
+    ],
+)
+def test_a_file_that_a_choice_stands_for_is_missed(there: list[str], absent: list[str]) -> None:
+    found = check(with_lora(), lora_info(*there))
+    assert [(f.kind, f.node, f.message) for f in found] == [
+        ("missing_model", "Light", f"big-{name}.safetensors is not there") for name in absent
+    ]
+
+
+def test_a_file_of_another_name_is_not_enough() -> None:
+    (found,) = check(with_lora(chosen=None), lora_info("big-night.safetensors"))
+    assert found.message == "big-noon.safetensors is not there"
+    assert check(with_lora(chosen=None, strength=0), lora_info()) == ()
+
+
+@pytest.mark.parametrize(("there", "strength"), [("big-noon.safetensors", 1), ("", 0)])
+def test_a_lora_that_is_there_or_off_can_run(there: str, strength: float) -> None:
+    inputs = {"lora_name": "noon", "strength": strength, "also": ALSO}
+    prompt = {"7": {"class_type": "CallsheetLora", "inputs": inputs}}
+    models.require(prompt, lora_info(there), with_lora())
+
+
+def test_a_run_names_the_file_that_a_short_name_stands_for() -> None:
+    inputs = {"lora_name": "noon", "strength": 1, "also": ALSO}
+    prompt = {"7": {"class_type": "CallsheetLora", "inputs": inputs}}
+    with pytest.raises(WorkflowError, match=r"models/loras/; download it from .*/noon"):
+        models.require(prompt, lora_info("big-night.safetensors"), with_lora())

@@ -1,22 +1,30 @@
 """The conversation with ComfyUI when it goes wrong: every job ends, and with the right word."""
 
 import asyncio
+import dataclasses
+import socket
+import time
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from runner.comfy import waiting
 from runner.comfy.client import TICK, Comfy, Patience
 from runner.errors import (
     Canceled,
     EngineUnavailable,
     ExecutionFailed,
     Interrupted,
+    InvalidParameters,
     OutOfMemory,
     PromptRejected,
+    RunnerError,
 )
 from runner.job import Job
 
 from fake_comfy import FakeComfy
+from workflows import document, parameter
 
 PROMPT: dict[str, dict[str, Any]] = {
     "7": {"class_type": "X", "inputs": {}, "_meta": {"title": "X"}}
@@ -24,12 +32,12 @@ PROMPT: dict[str, dict[str, Any]] = {
 ID = Job("job", "w").prompt_id()
 
 
-HASTY = Patience(tick=0.05, quiet=0.3, glance=0.5, answer=1.0, silence=1.5)
+HASTY = Patience(tick=0.05, quiet=0.3, glance=0.5, answer=1.0, insist=1.5, silence=1.5)
 
 
-def follow(fake: FakeComfy, **how: Any) -> tuple[list[str], Any]:
+def follow(fake: FakeComfy, workflow: Mapping[str, Any] = {}, **how: Any) -> tuple[list[str], Any]:
     with fake as url, Comfy(url, patience=HASTY) as comfy:
-        messages = comfy.run(PROMPT, prompt_id=ID, workflow={}, **how)
+        messages = comfy.run(how.pop("prompt", PROMPT), prompt_id=ID, workflow=workflow, **how)
         seen = [m.type for m in messages if m is not TICK]
         return seen, comfy.outcome(ID).files
 
@@ -190,6 +198,37 @@ def test_node_errors_in_a_200_are_a_rejection() -> None:
     assert fake.canceled == [ID]
 
 
+SIZE = "a plan - width: 992 is not a multiple of 64 (two stages); nearest 960 or 1024"
+
+
+@pytest.mark.parametrize(
+    ("class_type", "kind", "details", "error"),
+    [
+        ("CallsheetLtxPlan", "custom_validation_failed", SIZE, InvalidParameters),
+        ("CallsheetLora", "custom_validation_failed", "a - lora_name: gone", PromptRejected),
+        ("CallsheetLtxPlan", "value_bigger_than_max", SIZE, PromptRejected),
+        ("Theirs", "custom_validation_failed", SIZE, PromptRejected),
+    ],
+)
+def test_what_our_nodes_say_of_parameters_is_the_callers_to_mend(
+    class_type: str, kind: str, details: str, error: type[RunnerError]
+) -> None:
+    problem = {"type": kind, "message": "Custom validation failed for node", "details": details}
+    answer = {"node_errors": {"7": {"class_type": class_type, "errors": [problem, problem]}}}
+    width = parameter("Integer", 1, 992, "width", "", False, 64, 2048, 32)
+    with pytest.raises(RunnerError) as caught:
+        follow(
+            FakeComfy(plain, answer=answer, status=400),
+            workflow=document(width),
+            prompt={"7": {"class_type": class_type, "inputs": {}}},
+        )
+    assert type(caught.value) is error
+    if error is InvalidParameters:
+        assert caught.value.details["problems"] == [
+            {"parameter": "width", "message": SIZE.partition("width: ")[2]}
+        ]
+
+
 def test_a_nodes_own_words_come_through_alone_and_once() -> None:
     problem = {
         "type": "custom_validation_failed",
@@ -201,3 +240,37 @@ def test_a_nodes_own_words_come_through_alone_and_once() -> None:
     with pytest.raises(PromptRejected) as caught:
         follow(FakeComfy(plain, answer=answer, status=400))
     assert str(caught.value) == "X (node 7): width: 1000 is not a multiple of 16"
+
+
+def test_answers_that_are_late_have_one_time_together() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        patience = dataclasses.replace(HASTY, answer=1.0, insist=1.3)
+        with Comfy(f"http://127.0.0.1:{mute.getsockname()[1]}", patience=patience) as comfy:
+            began = time.monotonic()
+            with pytest.raises(EngineUnavailable, match="no answer in time"):
+                comfy.object_info()
+            assert 1.2 < time.monotonic() - began < 1.8
+
+
+def test_waiting_for_an_answer_ends_when_the_caller_wants_it() -> None:
+    def check() -> None:
+        if time.monotonic() > began + 0.3:
+            raise Canceled("enough")
+
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        patience = dataclasses.replace(HASTY, answer=60.0, insist=60.0)
+        with Comfy(f"http://127.0.0.1:{mute.getsockname()[1]}", patience=patience) as comfy:
+            began = time.monotonic()
+            with pytest.raises(Canceled), waiting.watched(check):
+                comfy.object_info()
+            assert time.monotonic() - began < 1.0
+
+
+def test_what_a_job_leaves_in_a_server_of_our_own_is_dropped() -> None:
+    for alone in (True, False):
+        fake = FakeComfy(plain)
+        with fake as url, Comfy(url, patience=HASTY, alone=alone) as comfy:
+            list(comfy.run(PROMPT, prompt_id=ID, workflow={}))
+            comfy.outcome(ID)
+            assert comfy.knows(ID) is not alone
+        assert (ID in fake.history) is not alone

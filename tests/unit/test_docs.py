@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 import runner.inputs.disk
+import runner.modelfiles.faults
 import runner.release
+import runner.remote
+import runner.service.service
 import runner.storage  # noqa: F401 - their errors are in the tree
 from runner.errors import RunnerError
 

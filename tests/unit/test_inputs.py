@@ -518,6 +518,14 @@ def test_the_operator_allows_hosts_by_name_address_and_network(tmp_path: Path, s
         assert "private, local or reserved" in reason(tmp_path / f"n{number}", url, by=by)
 
 
+def test_every_address_of_an_allowed_network_s_host_must_lie_in_it(tmp_path: Path) -> None:
+    """The one that is asked is the first that answers: one of them in the network is not enough."""
+    by = downloads(allow=["127.0.0.0/8"], resolver=lambda _h, _p: ["127.0.0.1", "10.0.0.1"])
+    assert "private, local or reserved" in reason(tmp_path, "http://two.test/a", by=by)
+    with pytest.raises(net.Unfetched):
+        by.checked(net.parse("http://two.test/a"))
+
+
 @pytest.mark.parametrize("entry", ["10.0.0.0/33", "http://a.b", "*.internal", "a b", "", "10.0.0"])
 def test_an_allowance_that_means_nothing_is_told(entry: str) -> None:
     with pytest.raises(RequestError, match="CALLSHEET_ALLOW_HOSTS"):

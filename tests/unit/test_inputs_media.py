@@ -10,11 +10,21 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from runner.inputs import media
 from runner.inputs.media import Unfit
 
-from media_site import Site, animation, encoded_sound, film, picture, sound
+from media_site import (
+    Site,
+    animation,
+    encoded_sound,
+    endless_flac,
+    film,
+    on_its_side,
+    picture,
+    sound,
+)
 
 
 def checked(tmp_path: Path, data: bytes, kind: str, **options: float) -> str:
@@ -35,6 +45,7 @@ def checked(tmp_path: Path, data: bytes, kind: str, **options: float) -> str:
         (picture("JPEG", mode="CMYK"), "image", ".jpg"),
         (picture("PNG", mode="I;16"), "image", ".png"),
         (picture("PNG", (1, 1)), "image", ".png"),
+        (on_its_side("JPEG", fault="type"), "image", ".jpg"),
         (sound(), "audio", ".wav"),
         (encoded_sound("mp3", "mp3"), "audio", ".mp3"),
         (encoded_sound("flac", "flac"), "audio", ".flac"),
@@ -82,6 +93,7 @@ def test_media_gets_the_suffix_of_its_content(
         (picture()[:200], "image", "is a damaged PNG"),
         (picture("JPEG", (64, 64))[:400], "image", "is a damaged JPEG"),
         (b"\x89PNG\r\n\x1a\n" + b"x" * 99, "image", "is a damaged PNG"),
+        (on_its_side("WEBP", fault="head"), "image", "is a damaged WEBP"),
         (b"....ftypheic" + bytes(40), "image", "is HEIC, which is not taken; give a PNG"),
         (film(), "audio", "is MP4 without a sound stream; give a WAV"),
         (film()[:600], "video", "is a damaged MP4"),
@@ -115,6 +127,29 @@ def test_a_sound_longer_than_its_parameter_takes_is_refused(tmp_path: Path) -> N
         checked(tmp_path, sound(2.5), "audio", max_seconds=2)
 
 
+def test_a_sound_is_counted_where_its_header_is_silent(tmp_path: Path) -> None:
+    assert checked(tmp_path, endless_flac(2), "audio", max_seconds=2) == ".flac"
+    with pytest.raises(Unfit, match="lasts more than 2 s, which is the most that is taken"):
+        checked(tmp_path, endless_flac(2.5), "audio", max_seconds=2)
+
+
+def test_a_sound_is_counted_where_its_header_lies(tmp_path: Path) -> None:
+    """An MP4 says how long it is in one place, and in another how long each of its samples."""
+    film = bytearray(encoded_sound("ipod", "aac", 3))
+    for box in (b"mvhd", b"mdhd", b"tkhd"):
+        at = film.index(box) + 4  # version 0: flags, two dates, then time scale or track
+        at += 20 if box == b"tkhd" else 16
+        film[at : at + 4] = struct.pack(">I", int.from_bytes(film[at : at + 4], "big") // 3)
+    with pytest.raises(Unfit, match="lasts more than 2 s"):
+        checked(tmp_path, bytes(film), "audio", max_seconds=2)
+
+
+def test_a_sound_of_too_many_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(media, "MAX_SAMPLES", 90_000)
+    with pytest.raises(Unfit, match="has more than 90,000 samples, all channels together"):
+        checked(tmp_path, encoded_sound("flac", "flac", 2), "audio")
+
+
 def test_a_files_name_is_no_address_for_ffmpeg(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +169,16 @@ def test_only_the_format_that_was_seen_is_tried(tmp_path: Path) -> None:
     tag = b"ID3\x04\0\0\0\0\0\x0a" + bytes(10)
     with pytest.raises(Unfit, match="is a damaged MP3"):
         checked(tmp_path, tag + sound(), "audio")
+
+
+@pytest.mark.filterwarnings("ignore:IM image format")
+def test_a_picture_is_read_as_what_it_was_seen_to_be(tmp_path: Path) -> None:
+    """PIL would try its other readers: this one begins like a TIFF, and is an IM image."""
+    both = b"II*\0AAAA: x\nImage type: L image\nImage size (x*y): 4*4\n\0\x1a" + bytes(16)
+    with Image.open(io.BytesIO(both)) as picture:
+        assert picture.format == "IM"
+    with pytest.raises(Unfit, match="is a damaged TIFF"):
+        checked(tmp_path, both, "image")
 
 
 def test_a_file_of_too_many_streams(tmp_path: Path) -> None:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+import subprocess
+import sys
+from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callsheet.ops import audio, frames, image, lora, ltx
+
+PACKS = Path(audio.__file__).parents[2]
 
 # --- plan -----------------------------------------------------------------------------------------
 
@@ -83,6 +90,37 @@ def test_the_curve_of_a_large_latent_still_falls() -> None:
     levels = ltx.numbers(plan("quality", 1920, 1088, duration=33).sigmas_1)
     assert (levels[0], levels[-2], levels[-1]) == (1, 0.1, 0)
     assert all(a > b for a, b in pairwise(levels))
+
+
+def stock_curve(*, steps: int, tokens: int) -> list[Fraction]:
+    """comfy_extras/nodes_lt.py, LTXVScheduler, stretched, without rounding but for its exp()."""
+    slope = (2.05 - 0.95) / (4096 - 1024)
+    factor = Fraction(math.exp(tokens * slope + 0.95 - slope * 1024))
+    shifted = [factor / (factor + Fraction(steps, steps - i) - 1) for i in range(steps)]
+    stretch = (1 - shifted[-1]) / Fraction(9, 10)
+    return [*(1 - (1 - level) / stretch for level in shifted), Fraction(0)]
+
+
+@pytest.mark.parametrize("tokens", [2, 1024, 3520, 20_000, 90_000, 102_600, 1_900_000])
+@pytest.mark.parametrize("steps", [2, 3, 8, 20, 200])
+def test_the_curve_is_the_schedulers_at_every_size(steps: int, tokens: int) -> None:
+    wanted = [float(level) for level in stock_curve(steps=steps, tokens=tokens)]
+    assert ltx.schedule(steps=steps, tokens=tokens) == pytest.approx(wanted, abs=1e-12)
+
+
+def test_the_curve_of_the_largest_latent_there_can_be() -> None:
+    levels = ltx.schedule(steps=20, tokens=512 * 512 * 125)
+    assert (levels[0], levels[-1]) == (1, 0)
+    assert levels[-2] == pytest.approx(0.1)
+    assert all(a > b + 1e-3 for a, b in pairwise(levels))
+
+
+@pytest.mark.parametrize("fps", [24, 25, 30, 33.3])
+def test_the_longest_video_that_fits_and_the_first_that_does_not(fps: float) -> None:
+    most = 993  # 8k+1, and 1001 would be above 1000
+    assert plan("fast", duration=most / fps, fps=fps).generate == most
+    with pytest.raises(ValueError, match=f"are 994 frames; at most {most},"):
+        plan("fast", duration=(most + 1) / fps, fps=fps)
 
 
 @pytest.mark.parametrize(("old", "new"), [("high", "balanced"), ("ultra", "quality")])
@@ -343,11 +381,32 @@ def test_sound_is_resampled_in_place(rate: int) -> None:
     assert float((encode - wanted_padded(wanted, encode))[..., 500:43000].abs().max()) < 0.01
 
 
-@pytest.mark.parametrize("rate", [1, 7001, 44099, 44111, 192001])
-def test_odd_rates_are_resampled_in_little_memory(rate: int) -> None:
-    for to in (audio.ENCODER_RATE, audio.FALLBACK_RATE):
-        there = audio.resampled(torch.ones(1, 2, 2 * rate), rate=rate, to=to)
-        assert there.shape[-1] / to == pytest.approx(2, abs=2 * 2e-4)
+RESAMPLE = """
+import json, resource, sys, torch
+sys.path.insert(0, sys.argv[1])
+from callsheet.ops import audio
+
+tries = json.loads(sys.argv[2])
+longest = torch.ones(1, 2, max(samples for _, _, samples in tries))
+audio.resampled(longest[..., :9], rate=16000, to=8000)  # loads what is loaded only when needed
+held = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (held + 1_000_000_000,) * 2)
+for rate, to, samples in tries:
+    print(audio.resampled(longest[..., :samples], rate=rate, to=to).shape[-1], flush=True)
+"""
+
+
+def test_odd_rates_are_resampled_in_little_memory() -> None:
+    """In a process of its own, that may take 1 GB more: the filters alone could take eight."""
+    rates = (1, 7001, 11111, 44099, 44111, 192001, 2**31 - 1)
+    tries = [(r, to, min(2 * r, 5_000_000)) for r in rates for to in (audio.ENCODER_RATE, 48000)]
+    child = [sys.executable, "-c", RESAMPLE, str(PACKS), json.dumps(tries)]
+    done = subprocess.run(child, capture_output=True, text=True, check=False)
+    counts = [int(line) for line in done.stdout.splitlines()]
+    assert len(counts) == len(tries), (tries[len(counts)], done.stderr[-300:])
+    for (rate, to, samples), count in zip(tries, counts, strict=True):
+        wanted = samples / rate
+        assert count / to == pytest.approx(wanted, abs=wanted * 2e-4 + 1 / to)
 
 
 def test_usual_rates_are_resampled_exactly() -> None:

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from callsheet.ops import keyframes, media
+
+from media_site import endless_flac, on_its_side
 
 # --- rows of keyframes ----------------------------------------------------------------------------
 
@@ -65,11 +67,11 @@ def test_rows_and_what_they_leave_out() -> None:
         ("[{", "not JSON: "),
         (
             [{"image": "a", "position": "first"}, {"image": "b", "position": 0}],
-            "row 1 and row 2 are both at 0",
+            "row 1 (first) and row 2 (0) are at the same place",
         ),
         (
             [{"image": "a", "position": 0.5}, {"image": "x"}, {"image": "b", "position": 0.5}],
-            "row 1 and row 3 are both at 0.5",
+            "row 1 (0.5) and row 3 (0.5) are at the same place",
         ),
     ],
 )
@@ -90,7 +92,7 @@ def test_every_problem_at_once_by_row() -> None:
         "row 2: no such image: gone.png",
         "row 2: position 1.5 is not between 0 and 1",
         "row 2: strength 'high' is not a number",
-        "row 1 and row 3 are both at 0.5",
+        "row 1 (0.5) and row 3 (0.5) are at the same place",
     ]
 
 
@@ -267,6 +269,33 @@ def test_a_broken_picture_is_refused(tmp_path: Path) -> None:
     assert media.picture_problem(str(tmp_path / "a.png")) is None
 
 
+def test_odd_camera_data_do_not_spoil_a_picture(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(on_its_side("JPEG", fault="type"))
+    assert media.open_picture(str(tmp_path / "a.jpg")).size == (16, 24)
+    (tmp_path / "b.webp").write_bytes(on_its_side("WEBP", fault="head"))
+    problem = media.picture_problem(str(tmp_path / "b.webp"))
+    assert problem is not None and problem.startswith("not a readable picture")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_way_up(orientation: int, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    corner = halves()
+    corner.paste((0, 255, 0), (0, 0, 20, 10))
+    corner.save(tmp_path / "a.png", exif=exif)
+    with Image.open(tmp_path / "a.png") as picture:
+        wanted = ImageOps.exif_transpose(picture)
+    assert np.array_equal(media.open_picture(str(tmp_path / "a.png")), wanted)
+
+
+def test_no_number_in_a_float_picture_stays_none(tmp_path: Path) -> None:
+    values = np.array([[np.nan, np.inf, -np.inf, 0.25]], dtype=np.float32)
+    Image.fromarray(values).save(tmp_path / "a.tiff")
+    image, _ = media.load_picture(str(tmp_path / "a.tiff"))
+    assert image[0, 0, :, 0].tolist() == [0, 1, 0, 0.25]
+
+
 def test_a_replaced_file_is_looked_at_again(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(b"not yet")
@@ -301,7 +330,7 @@ def write_silent_video(path: Path) -> None:
 @pytest.mark.parametrize("channels", [1, 2])
 def test_a_sound_is_read_sample_by_sample(channels: int, tmp_path: Path) -> None:
     written = write_wav(tmp_path / "a.wav", 1.5, channels)
-    waveform, rate = media.load_sound(str(tmp_path / "a.wav"))
+    waveform, rate = media.load_sound(str(tmp_path / "a.wav"), max_duration=0)
     assert rate == 16000
     assert waveform.numpy() == pytest.approx(written, abs=1e-7)
     assert media.sound_problem(str(tmp_path / "a.wav"), max_duration=1.5) is None
@@ -322,7 +351,21 @@ def test_sounds_that_are_refused(tmp_path: Path) -> None:
     # A header without samples may hide it; loading never does.
     assert problem("none.wav") in (None, "the sound is 0 seconds long")
     with pytest.raises(ValueError, match="0 seconds long"):
-        media.load_sound(str(tmp_path / "none.wav"))
+        media.load_sound(str(tmp_path / "none.wav"), max_duration=0)
+
+
+def test_a_header_that_lies_about_its_length_does_not_fill_the_memory(tmp_path: Path) -> None:
+    path = tmp_path / "endless.flac"
+    path.write_bytes(endless_flac(seconds=40))
+    assert media.sound_problem(str(path), max_duration=2) is None
+    with av.open(str(path)) as container:
+        stream = media.sound_stream(container)
+        decoded = sum(b.shape[1] for b in media.blocks(container, stream, most=2 * 48000))
+    assert 2 * 48000 < decoded < 3 * 48000
+    with pytest.raises(ValueError, match="longer than 2 seconds, which is the most"):
+        media.load_sound(str(path), max_duration=2)
+    whole, rate = media.load_sound(str(path), max_duration=40)
+    assert whole.shape == (2, 40 * rate)
 
 
 def test_videos(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_collecting_follows_subfolder_and_type(tmp_path: Path) -> None:
     make_video(folders["output"] / "jobs" / "a_00001_.mp4")
     make_video(folders["temp"] / "preview.mp4", frames=3)
     saved = [Saved("4", "preview.mp4", "", "temp"), Saved("4", "a_00001_.mp4", "jobs", "output")]
-    files = outputs.collect(Outcome(tuple(saved)), FINAL, folders)
+    files = outputs.collect(Outcome(tuple(saved)), FINAL, folders, tmp_path / "own")
     assert [(f.name, f.probe.frames) for f in files] == [("Final", 17)]
 
 
@@ -166,12 +166,14 @@ def test_a_broken_output_is_no_success(tmp_path: Path, damage: str) -> None:
             {"empty": b"", "cut": whole[: len(whole) // 3], "noise": b"x" * 999}[damage]
         )
     with pytest.raises(OutputMissing):
-        outputs.collect(Outcome((Saved("4", "a.mp4", "", "output"),)), FINAL, {"output": tmp_path})
+        outputs.collect(
+            Outcome((Saved("4", "a.mp4", "", "output"),)), FINAL, {"output": tmp_path}, tmp_path
+        )
 
 
 def test_a_declared_output_without_a_file_is_missing(tmp_path: Path) -> None:
     with pytest.raises(OutputMissing, match="Final"):
-        outputs.collect(Outcome(()), FINAL, {"output": tmp_path})
+        outputs.collect(Outcome(()), FINAL, {"output": tmp_path}, tmp_path)
 
 
 def test_a_file_outside_comfyuis_folder_is_refused(tmp_path: Path) -> None:
@@ -179,7 +181,7 @@ def test_a_file_outside_comfyuis_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "output").mkdir()
     saved = [Saved("4", "secret.mp4", "..", "output")]
     with pytest.raises(OutputMissing, match="outside"):
-        outputs.collect(Outcome(tuple(saved)), FINAL, {"output": tmp_path / "output"})
+        outputs.collect(Outcome(tuple(saved)), FINAL, {"output": tmp_path / "output"}, tmp_path)
 
 
 def test_without_a_choice_what_is_saved_comes_before_what_is_shown(tmp_path: Path) -> None:
@@ -189,10 +191,10 @@ def test_without_a_choice_what_is_saved_comes_before_what_is_shown(tmp_path: Pat
     everything = Expected({"4": "Final", "9": "Look", "5": "Text"}, chosen=False)
     file, preview = Saved("4", "a.mp4", "", "output"), Saved("9", "preview.mp4", "", "temp")
     texts = (("5", "forty-two"),)
-    both = outputs.collect(Outcome((file, preview), texts), everything, folders)
+    both = outputs.collect(Outcome((file, preview), texts), everything, folders, tmp_path / "own")
     assert [f.name for f in both] == ["Final"]
-    shown = outputs.collect(Outcome((preview,), texts), everything, folders)
+    shown = outputs.collect(Outcome((preview,), texts), everything, folders, tmp_path / "own")
     assert [(f.name, f.probe.kind) for f in shown] == [("Look", "video"), ("Text", "text")]
     assert shown[1].path.read_text() == "forty-two"
     with pytest.raises(OutputMissing, match="no node has saved or shown"):
-        outputs.collect(Outcome(()), everything, folders)
+        outputs.collect(Outcome(()), everything, folders, tmp_path / "own")

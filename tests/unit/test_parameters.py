@@ -222,6 +222,7 @@ ROWS = '[{"image": "a.png", "position": "first", "strength": null}, {"image": "b
 KEYFRAMES = parameter("Keyframes", 14, ROWS, "keyframes", "Pictures.", False, 2, 9)
 NO_KEYFRAMES = parameter("Keyframes", 14, "[]", "keyframes", "Pictures.", False, 1, 9)
 FILES = parameters.read(document(IMAGE, AUDIO, VIDEO, KEYFRAMES))
+SHAPE = '[{"image_url": "a.png", "frame_position": "first"}, {"image_url": "b.png"}]'
 A, B = {"image_url": "https://x/a.png"}, {"image_url": "https://x/b.png"}
 
 
@@ -263,7 +264,13 @@ def test_left_out_files_are_not_given_or_the_files_own() -> None:
         ({"image_url": 5}, "image_url", "5 is not the URL of an image"),
         ({"image_url": ""}, "image_url", "is empty; a URL is needed"),
         ({"audio_url": None}, "audio_url", "None is not the URL of a sound"),
-        ({"keyframes": "a.png"}, "keyframes", "'a.png' is not a list of keyframes"),
+        ({"keyframes": "a.png"}, "keyframes", f"'a.png' is not a list of keyframes; write {SHAPE}"),
+        (
+            {"keyframes": '[{"image_url": "a.png"'},
+            "keyframes",
+            """'[{"image_url": "a.png"' is not a list of keyframes: no JSON, """
+            f"expecting ',' delimiter: line 1 column 23 (char 22); write {SHAPE}",
+        ),
         ({"keyframes": [A] * 10}, "keyframes", "10 keyframes; at most 9"),
         ({"keyframes": [A]}, "keyframes", "1 keyframe; at least 2"),
         (
@@ -300,6 +307,62 @@ def test_left_out_files_are_not_given_or_the_files_own() -> None:
 )  # fmt: skip
 def test_a_problem_of_a_file_or_row(params: dict[str, Any], name: str, message: str) -> None:
     assert file_problems(**params) == {name: message}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("first", 0), (0, "first"), ("last", 1.0), (0.5, 0.5), ("last", "last")]
+)
+def test_two_rows_at_one_place_are_refused(one: Any, other: Any) -> None:
+    between = [{"image_url": "https://x/c.png"}, {"image_url": "https://x/d.png"}]
+    rows = [{**A, "frame_position": one}, *between, {**B, "frame_position": other}]
+    assert file_problems(keyframes=rows) == {
+        "keyframes[3].frame_position": f"{other!r} is the place of keyframes[0] ({one!r}), too"
+    }
+    assert FILES[3].schema["x-unique"] == "frame_position"
+
+
+def test_rows_at_places_of_their_own_are_taken() -> None:
+    rows = [{**A, "frame_position": p} for p in ("first", 0.01, 0.99, "last")] + [A, B]
+    parameters.validate(FILES, {"audio_url": "https://x/a.wav", "keyframes": rows})
+
+
+def test_the_example_of_a_required_list_is_a_list() -> None:
+    required = parameter("Keyframes", 14, ROWS, "keyframes", "Pictures.", True, 2, 9)
+    schema = parameters.read(document(required))[0].schema
+    assert schema["examples"] == [
+        [{"image_url": "a.png", "frame_position": "first"}, {"image_url": "b.png"}]
+    ]
+    assert not list(Draft202012Validator(schema).iter_errors(schema["examples"][0]))
+    for nothing in ("[]", ""):
+        empty = parameter("Keyframes", 14, nothing, "keyframes", "Pictures.", True, 2, 9)
+        assert "examples" not in parameters.read(document(empty))[0].schema
+
+
+@pytest.mark.parametrize(
+    ("said", "blamed"),
+    [
+        ("image_url: no such image: a.png", {"image_url": "no such image: a.png"}),
+        (
+            "image_url: 8 is odd; nearest 7 or 9; audio_url: gone",
+            {"image_url": "8 is odd; nearest 7 or 9", "audio_url": "gone"},
+        ),
+        (
+            "keyframes: 3 keyframes; at most 2; row 2: no such image: b; row 2: odd; row 10: c",
+            {"keyframes": "3 keyframes; at most 2", "keyframes[1]": "no such image: b|odd",
+             "keyframes[9]": "c"},
+        ),
+        ("lora_name: gone.safetensors is not in models/loras", {}),
+        ("presets: not JSON; image_url: gone", {}),
+        ("something else", {}),
+    ],
+)  # fmt: skip
+def test_what_nodes_say_belongs_to_parameters(said: str, blamed: dict[str, str]) -> None:
+    found: dict[str, str] = {}
+    for problem in parameters.blamed(FILES, said):
+        earlier = found.get(problem.parameter)
+        found[problem.parameter] = f"{earlier}|{problem.message}" if earlier else problem.message
+    assert found == blamed
+    assert parameters.blamed((), said) == []
 
 
 def test_every_row_is_reported_at_once() -> None:

@@ -1,5 +1,6 @@
 """Which stand-ins a prompt needs: pure, nothing is built."""
 
+import json
 import subprocess
 import sys
 from typing import Any
@@ -182,6 +183,18 @@ def test_rows_of_a_lora_stack_that_are_on():
     rows = '[{"lora": "a.safetensors"}, {"lora": "b.safetensors", "on": false}, {"lora": ""}]'
     prompt = ltx(loras=node("CallsheetLoraStack", rows=rows, model=["1", 0]))
     assert plan(prompt) == (CHECKPOINT, StandIn("ltx2", "lora", "loras", "a.safetensors"))
+
+
+def test_a_lora_at_strength_0_is_not_loaded():
+    def prompt(strength: float) -> dict[str, Any]:
+        rows = json.dumps([{"lora": "a.gguf", "strength": strength}])
+        return ltx(
+            lora=node("CallsheetLora", lora_name="a.gguf", strength=strength, model=["1", 0]),
+            loras=node("CallsheetLoraStack", rows=rows, model=["1", 0]),
+        )
+
+    assert plan(prompt(0)) == plan(prompt(0.0)) == (CHECKPOINT,)
+    assert [model["node"] for model in refused(prompt(-0.1))] == ["lora", "loras"]
 
 
 def test_text_that_looks_like_rows_needs_nothing():

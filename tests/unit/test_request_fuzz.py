@@ -63,11 +63,22 @@ def _value(schema: Mapping[str, Any]) -> st.SearchStrategy[Any]:
             return _number(schema)
         case "array":
             least, most = schema["minItems"], min(schema["maxItems"], 4)
-            return st.lists(_value(schema["items"]), min_size=least, max_size=max(least, most))
+            return st.lists(
+                _value(schema["items"]),
+                min_size=least,
+                max_size=max(least, most),
+                unique_by=lambda row: _place(row, schema.get("x-unique")),
+            )
         case _:
             cells = {key: _value(cell) for key, cell in schema["properties"].items()}
             required = {key: cells.pop(key) for key in schema["required"]}
             return st.fixed_dictionaries(required, optional=cells)
+
+
+def _place(row: Mapping[str, Any], key: str | None) -> object:
+    """What no two rows may share; where nothing is said, nothing is shared."""
+    place = row.get(key) if key else None
+    return object() if place is None else {"first": 0, "last": 1}.get(place, place)
 
 
 def _number(schema: Mapping[str, Any]) -> st.SearchStrategy[Any]:

@@ -1,13 +1,17 @@
 """Supervision without a ComfyUI: memory's ladder, the environment, ids, and the causes of a failed start."""
 
 import dataclasses
+import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runner import memory
-from runner.comfy import process
-from runner.comfy.client import Comfy, Message, _binary, _memory  # pyright: ignore[reportPrivateUsage]
+from runner.comfy import fullness, process, waiting
+from runner.comfy.client import Comfy, Message, _binary  # pyright: ignore[reportPrivateUsage]
+from runner.comfy.fullness import in_exception
+from runner.entrypoints import console
 from runner.errors import OutOfMemory
 from runner.job import Artifact, Job, Probe, Result, Status
 from runner.request import Ready, check
@@ -66,7 +70,79 @@ def test_what_helps_is_said() -> None:
     ],
 )  # fmt: skip
 def test_full_memory_is_recognised(exception: str, text: str, kind: str | None) -> None:
-    assert _memory(exception, text).get("memory") == kind
+    assert in_exception(exception, text).get("memory") == kind
+
+
+def test_figures_of_full_memory() -> None:
+    text = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 4096 bytes. Error code 12"
+    assert in_exception("RuntimeError", text) == {"memory": "main", "wanted": "4096 bytes"}
+    assert fullness.in_log("…\nMemoryError\n") == {"memory": "main"}
+    assert fullness.in_log("CUDA out of memory") == {}  # that ends a job and no process
+    assert fullness.told({"peak": "3.00 GiB"}) == " (peak 3.00 GiB)"
+    assert fullness.told({"capacity": "3.00 GiB"}) == ""
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("inside", [True, False])
+def test_the_kernels_counters_are_found(tmp_path: Path, version: int, inside: bool) -> None:
+    """Of both versions of control groups; a container sees its own group as the root."""
+    own = "0::/pod/a\n" if version == 2 else "3:cpu:/\n4:memory:/pod/a\n0::/\n"
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text(own)
+    (tmp_path / "proc/vmstat").write_text("oom_kill 70\n")
+    group = (
+        tmp_path
+        / "sys/fs/cgroup"
+        / ("memory" if version == 1 else "")
+        / ("" if inside else "pod/a")
+    )
+    group.mkdir(parents=True)
+    kernel = fullness.Kernel.of(tmp_path)
+    assert kernel.kills() == 70  # of the machine, where the group has no counter
+    (group / ("memory.oom_control" if version == 1 else "memory.events")).write_text(
+        "oom 9\noom_kill 3\n"
+    )
+    limit = group / ("memory.limit_in_bytes" if version == 1 else "memory.max")
+    limit.write_text(f"{2 << 30}\n")
+    assert (kernel.kills(), kernel.capacity()) == (3, "2.00 GiB")
+    limit.write_text("9223372036854771712\n" if version == 1 else "max\n")
+    whole = kernel.capacity()
+    assert whole is not None and whole != "2.00 GiB"
+
+
+def test_the_kernels_counters_may_be_missing(tmp_path: Path) -> None:
+    assert fullness.Kernel.of(tmp_path).kills() == 0
+
+
+def test_waiting_ends_by_any_check() -> None:
+    def stop() -> None:
+        raise InterruptedError
+
+    with waiting.watched(stop), waiting.watched(lambda: None):
+        with pytest.raises(InterruptedError):
+            waiting.pause(60)
+        with waiting.unwatched():
+            waiting.pause(0.01)
+        lock = threading.Lock()
+        lock.acquire()
+        with pytest.raises(InterruptedError), waiting.held(lock):
+            pass
+    waiting.look()
+
+
+def test_answers_together_have_one_time() -> None:
+    assert waiting.left(5.0) == 5.0
+    with waiting.limited(2.0):
+        assert 1.9 < waiting.left(5.0) <= 2.0
+        assert waiting.left(1.0) == 1.0
+    with waiting.limited(0.0):
+        assert waiting.left(5.0) == waiting.LAST
+    assert waiting.left(5.0) == 5.0
+
+
+def test_notes_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    console.show_result(Result("j", Status.SUCCEEDED, "w@1", (), {}, None, {}, notes=("[b] full",)))
+    assert "note  [b] full" in capsys.readouterr().out
 
 
 def test_the_environment_is_an_allow_list() -> None:

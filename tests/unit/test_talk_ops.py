@@ -268,7 +268,7 @@ def test_any_sound_becomes_a_voice(tmp_path: Path, kind: str) -> None:
         "mp4": lambda: encoded(tmp_path / "c.mp4", "aac", "mp4", video=True),
     }[kind]()
     assert media.sound_problem(str(path), max_duration=2) is None
-    waveform, rate = media.load_sound(str(path))
+    waveform, rate = media.load_sound(str(path), max_duration=0)
     found = arrange((waveform[None], rate), normalize=True)
     assert 1.0 <= found.seconds < 1.1
     assert loudness.integrated(found.voices[0][0], rate=16000) == pytest.approx(-23, abs=0.1)
@@ -665,6 +665,15 @@ BLACK = torch.zeros(1, 640, 640)
             lambda: masks(Place((0, 0, 300, 500)), picture=(1920, 1080)),
             "speaker 1: its box [0, 0, 300, 500] is cut off entirely: of the picture, "
             "x 420 to 1500 and y 0 to 1080 fill the 640 x 640 video",
+        ),
+        (
+            lambda: masks(Place(), Place(), picture=(14000, 640)),
+            "speaker 1: without a bbox it has the left half; [350, 32, 6300, 576] is cut off "
+            "entirely: of the picture, x 6680 to 7320",
+        ),
+        (
+            lambda: masks(Place(), Place(), picture=(1, 1)),
+            "image: 1 x 1 pixels are too small to tell two speakers apart",
         ),
         (
             lambda: masks(Place(mask=white(1920, 1080, (0, 0, 300, 500))), picture=(1920, 1080)),

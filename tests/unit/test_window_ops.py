@@ -152,6 +152,28 @@ def test_chunks_give_what_one_piece_gives(seconds: float) -> None:
     assert len(lengths) == 1 or speech.features_in(voice.shape[-1]) > speech.WHOLE
 
 
+@pytest.mark.parametrize("samples", [10, 14, 16000, 5 * speech.RUNS_AT_ONCE + 12])
+def test_levels_are_those_of_the_filters_outputs(samples: int) -> None:
+    luck = torch.Generator().manual_seed(samples)
+    voice = 0.1 + 0.3 * torch.randn(1, 1, samples, generator=luck)
+    filters = torch.randn(4, 10, generator=luck)
+    mean, variance = speech.levels(voice, filters=filters, step=5)
+    heard = torch.nn.functional.conv1d(voice.double(), filters[:, None].double(), stride=5)[0]
+    assert torch.allclose(mean, heard.mean(dim=1))
+    assert torch.allclose(variance, heard.var(dim=1, unbiased=False))
+
+
+@given(st.floats(0.1, 60), st.floats(0.1, 60))
+def test_one_voice_ends_where_the_next_begins(first: float, then: float) -> None:
+    frames = speech.video_frames(first + then)
+    one = speech.span_of(0, first, frames=frames)
+    other = speech.span_of(first, then, frames=frames)
+    assert one.start == 0
+    assert one.stop in (other.start, frames)  # less than a frame of the other is not shown
+    assert other.stop == frames
+    assert abs(other.start - 25 * first) <= 0.5
+
+
 def test_voices_are_laid_out_over_the_video() -> None:
     voices = [torch.full((29, 2, 3), 1.0), torch.full((24, 2, 3), 2.0)]
     voices[1][0] = 5.0

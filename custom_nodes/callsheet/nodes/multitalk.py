@@ -27,6 +27,9 @@ FOLDER = "CALLSHEET_SEGMENTS"  # environment variables
 DAYS = "CALLSHEET_SEGMENTS_DAYS"
 GIGABYTES = "CALLSHEET_SEGMENTS_GB"
 
+# Inputs that models come or are needed through; asked for when all else is there.
+HEAVY = ("model_patch", "guider", "sigmas", "vae", "clip_vision_output")
+
 
 class MultiTalkSampler(io.ComfyNode):
     @classmethod
@@ -63,6 +66,14 @@ class MultiTalkSampler(io.ComfyNode):
         except ValueError as error:
             return str(error)
         return True
+
+    @classmethod
+    def check_lazy_status(cls, image, motion=None, **linked) -> list[str]:
+        """What is wrong with pictures, boxes and sounds is said before gigabytes are loaded."""
+        check_pictures(image, motion)
+        if linked["speech"] is None:
+            return ["speech"]
+        return [name for name in HEAVY if name in linked and linked[name] is None]
 
     @classmethod
     def execute(
@@ -114,9 +125,11 @@ class MultiTalkSampler(io.ComfyNode):
 
 def sampling_inputs() -> list[io.Input]:
     return [
-        io.Guider.Input("guider", tooltip="Of MultiTalk guider; a CFG guider at cfg 1 does, too."),
+        io.Guider.Input(
+            "guider", lazy=True, tooltip="Of MultiTalk guider; a CFG guider at cfg 1 does, too."
+        ),
         io.Sampler.Input("sampler", tooltip="Of KSamplerSelect; euler."),
-        io.Sigmas.Input("sigmas", tooltip="The noise levels of each window's steps."),
+        io.Sigmas.Input("sigmas", lazy=True, tooltip="The noise levels of each window's steps."),
         io.Int.Input(
             "noise_seed",
             default=0,
@@ -130,14 +143,14 @@ def sampling_inputs() -> list[io.Input]:
 
 def model_inputs() -> list[io.Input]:
     return [
-        io.Vae.Input("vae", tooltip="Of Wan 2.1."),
-        io.ModelPatch.Input("model_patch", tooltip="InfiniteTalk, of ModelPatchLoader."),
+        io.Vae.Input("vae", lazy=True, tooltip="Of Wan 2.1."),
+        io.ModelPatch.Input("model_patch", lazy=True, tooltip="InfiniteTalk, of ModelPatchLoader."),
     ]
 
 
 def scene_inputs() -> list[io.Input]:
     return [
-        Speech.Input("speech", tooltip="Of Encode speech; its length is the video's."),
+        Speech.Input("speech", lazy=True, tooltip="Of Encode speech; its length is the video's."),
         io.Image.Input("image", tooltip="Who talks; width and height are multiples of 16."),
         io.Image.Input(
             "motion",
@@ -151,7 +164,10 @@ def scene_inputs() -> list[io.Input]:
             "Needed for two speakers, not used for one.",
         ),
         io.ClipVisionOutput.Input(
-            "clip_vision_output", optional=True, tooltip="What CLIP vision sees in the image."
+            "clip_vision_output",
+            optional=True,
+            lazy=True,
+            tooltip="What CLIP vision sees in the image.",
         ),
         io.Audio.Input(
             "soundtrack", optional=True, tooltip="The video's sound, all of it, as it is."

@@ -137,12 +137,10 @@ def speaker_outputs() -> list[io.Output]:
 def load_sound(where: str, file: str, name: str, max_duration: float) -> dict:
     """As AUDIO. A header may lie about its length."""
     try:
-        waveform, rate = media.load_sound(path_of(file))
+        waveform, rate = media.load_sound(path_of(file), max_duration=max_duration)
     except ValueError as error:
         check(name, f"{where}: {error}")
         raise
-    problem = media.duration_problem(waveform.shape[-1] / rate, max_duration=max_duration)
-    check(name, f"{where}: {problem}" if problem else None)
     return {"waveform": waveform[None], "sample_rate": rate}
 
 

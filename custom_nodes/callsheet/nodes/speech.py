@@ -1,6 +1,7 @@
 """Speech into the features that move lips."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from comfy_api.latest import io
@@ -71,7 +72,36 @@ def encode(audio_encoder, voice) -> Iterator[torch.Tensor]:
             )
         return found
 
-    return features.encoded(voice["waveform"], encode=encode_part, to_video=to_video)
+    with level(audio_encoder.model, voice["waveform"]):
+        yield from features.encoded(voice["waveform"], encode=encode_part, to_video=to_video)
+
+
+@contextmanager
+def level(model, voice: torch.Tensor) -> Iterator[None]:
+    """Within, the encoder levels each chunk as it would level the whole voice.
+
+    Its first norm goes by the mean and variance of all it is given (a GroupNorm over time). Of a
+    chunk alone it would make the noise in a long pause as loud as speech, and lips would move.
+    """
+    first = model.feature_extractor.conv_layers[0]
+    whole = features.features_in(voice.shape[-1]) <= features.WHOLE
+    if whole or not isinstance(first.layer_norm, torch.nn.GroupNorm):
+        yield
+        return
+    filters, (step,) = first.conv.weight.float().cpu().squeeze(1), first.conv.stride
+    mean, variance = features.levels(voice.float().cpu(), filters=filters, step=step)
+
+    def levelled(norm, given, _output):
+        sound = given[0]
+        scale = norm.weight.cpu().double() * (variance + norm.eps).rsqrt()
+        shift = norm.bias.cpu().double() - mean * scale
+        return torch.addcmul(shift[:, None].to(sound), sound, scale[:, None].to(sound))
+
+    hook = first.layer_norm.register_forward_hook(levelled)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def to_video(known: torch.Tensor) -> torch.Tensor:

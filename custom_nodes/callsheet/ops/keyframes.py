@@ -126,7 +126,10 @@ def repeated(rows: dict[int, Row]) -> list[str]:
             continue
         earlier = seen.setdefault(places.get(one.position, one.position), number)
         if earlier != number:
-            problems.append(f"row {earlier} and row {number} are both at {said(one.position)}")
+            problems.append(
+                f"row {earlier} ({said(rows[earlier].position)}) and row {number} "
+                f"({said(one.position)}) are at the same place"
+            )
     return problems
 
 

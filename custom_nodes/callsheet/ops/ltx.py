@@ -117,15 +117,15 @@ def sigmas_for(preset: Preset, *, steps: int, tokens: int) -> str:
 def schedule(*, steps: int, tokens: int) -> list[float]:
     """The noise levels of ComfyUI's LTXVScheduler, stretched; they depend on the latent's size.
 
-    In doubles: from some 20 000 tokens on, its single floats lose the curve, and later divide 0 by 0.
+    Written without its differences from 1: from some 20 000 tokens on, its single floats lose the
+    curve in them, and later divide 0 by 0. What one step leaves is the first level alone.
     """
     slope = (MAX_SHIFT - BASE_SHIFT) / (MANY_TOKENS - FEW_TOKENS)
-    factor = math.exp(tokens * slope + BASE_SHIFT - slope * FEW_TOKENS)
-    shifted = [factor / (factor + steps / (steps - i) - 1) for i in range(steps)]
-    least = 1 - shifted[-1]
-    # One step has nothing to stretch between 1 and the last level.
-    stretch = least / (1 - TERMINAL) if steps > 1 else 1.0
-    return [1 - (1 - level) / stretch for level in shifted] + [0.0]
+    flat = math.exp(slope * FEW_TOKENS - BASE_SHIFT - tokens * slope)  # 0 for the largest
+    ratios = [i / (steps - i) for i in range(steps)]  # of signal to noise, before the shift
+    away = [ratio / (1 + ratio * flat) for ratio in ratios]  # from 1, but for a factor
+    stretch = away[-1] / (1 - TERMINAL) or 1.0
+    return [1 - distance / stretch for distance in away] + [0.0]
 
 
 def resampled(levels: list[float], *, steps: int) -> list[float]:

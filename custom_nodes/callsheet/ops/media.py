@@ -6,7 +6,10 @@ Each `…_problem` answers None, or one sentence without the file's name.
 from __future__ import annotations
 
 import io
+import itertools
+import math
 import warnings
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,11 +17,18 @@ from typing import Any
 import av
 import numpy as np
 import torch
-from PIL import Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms
 
 ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")  # an MPO or TIFF of several pictures is no animation
 CODEC_DELAY = 0.1  # seconds by which lossy codecs lengthen a sound
 LARGEST_16_BIT = 65535
+# Exif's orientations, but for 1: as it is.
+TURNS = dict(enumerate(
+    (Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM,
+     Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE,
+     Image.Transpose.ROTATE_90),
+    start=2,
+))  # fmt: skip
 
 Fingerprint = tuple[int, int]  # when it was changed, in ns; its size, in bytes
 
@@ -57,12 +67,23 @@ def open_picture(path: str) -> Image.Image:
                         f"an animation ({picture.format}, {frames} pictures); one picture is needed"
                     )
                 picture.load()
-                return ImageOps.exif_transpose(picture)
+                return upright(picture)
         except Image.DecompressionBombError as error:
             raise ValueError(f"too large a picture: {error}") from error
+        except ValueError:
+            raise
         # PIL's readers raise what their parsers do: SyntaxError, struct.error, EOFError, …
-        except (OSError, SyntaxError, ArithmeticError, LookupError, EOFError) as error:
+        except Exception as error:
             raise ValueError(f"not a readable picture ({error})") from error
+
+
+def upright(picture: Image.Image) -> Image.Image:
+    """Turned as its camera data say.
+
+    PIL's own exif_transpose() also writes them anew, and fails where they hold a wrong type.
+    """
+    turn = TURNS.get(picture.getexif().get(ExifTags.Base.Orientation))
+    return picture.copy() if turn is None else picture.transpose(turn)
 
 
 def load_picture(path: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -105,7 +126,7 @@ def colours(picture: Image.Image) -> np.ndarray:
 
 def grey(picture: Image.Image) -> np.ndarray:
     """More than 8 bits: PIL's own convert() clips them to 255."""
-    values = np.asarray(picture, dtype=np.float32)
+    values = np.nan_to_num(np.asarray(picture, dtype=np.float32))  # a float TIFF may hold any
     largest = 1 if picture.mode == "F" else LARGEST_16_BIT
     return np.clip(values / largest, 0, 1).astype(np.float32)
 
@@ -156,23 +177,36 @@ def duration_problem(duration: float, *, max_duration: float) -> str | None:
     return None
 
 
-def load_sound(path: str) -> tuple[torch.Tensor, int]:
-    """([channels, samples], samples per second). A ValueError says what is wrong with the file."""
+def load_sound(path: str, *, max_duration: float) -> tuple[torch.Tensor, int]:
+    """([channels, samples], samples per second). A ValueError says what is wrong with the file.
+
+    No more is decoded than so many seconds, and a little; 0 is no limit. A header may lie.
+    """
     try:
         with av.open(path) as container:
             stream = sound_stream(container)
             rate = stream.codec_context.sample_rate
-            resampler = av.AudioResampler(format="fltp", rate=rate)
-            blocks = [
-                block.to_ndarray()
-                for frame in [*container.decode(stream), None]  # None: what the resampler holds
-                for block in resampler.resample(frame)
-            ]
+            most = (max_duration + CODEC_DELAY) * rate if max_duration else math.inf
+            samples = np.concatenate(list(blocks(container, stream, most=most)), axis=1)
     except (av.FFmpegError, OSError) as error:
         raise ValueError(f"not a readable sound or video file ({said(error)})") from error
-    if not blocks:
+    if samples.shape[1] > most:
+        raise ValueError(f"longer than {max_duration:g} seconds, which is the most")
+    return torch.from_numpy(samples), rate
+
+
+def blocks(container: Any, stream: Any, *, most: float) -> Iterator[np.ndarray]:
+    """[channels, samples] each, until there are more than `most` samples."""
+    resampler = av.AudioResampler(format="fltp", rate=stream.codec_context.sample_rate)
+    there = 0
+    for frame in itertools.chain(container.decode(stream), [None]):  # None: what it still holds
+        for block in resampler.resample(frame):
+            there += block.samples
+            yield block.to_ndarray()
+        if there > most:
+            return
+    if not there:
         raise ValueError("the sound is 0 seconds long")
-    return torch.from_numpy(np.concatenate(blocks, axis=1)), rate
 
 
 def sound_stream(container: Any) -> Any:

@@ -15,6 +15,7 @@ INSET = 0.05  # of a half, left free on each side: MultiTalk's face_scale
 WHITE = 0.5  # a mask's pixel counts from here; the noise of a JPEG's black does not
 # The model looks at one pixel in 16 by 16: a region between them would be nobody's.
 GRID = 16
+SIDES = ("left", "right")
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def regions(
     found = [
         masked(f"speaker {number + 1}: its mask", place.mask, crop)
         if place.mask is not None
-        else boxed(f"speaker {number + 1}", box, crop)
+        else boxed(whose(number, len(places), place), box, crop)
         for number, (place, box) in enumerate(zip(places, boxes, strict=True))
     ]
     clear = without_others(places, found)
@@ -107,6 +108,12 @@ def half(index: int, width: int, height: int) -> Box:
     return float(left + index * middle), float(top), float(right - left), float(bottom - top)
 
 
+def whose(index: int, count: int, place: Place) -> str:
+    if place.bbox is not None or count == 1:
+        return f"speaker {index + 1}: its box"
+    return f"speaker {index + 1}: without a bbox it has the {SIDES[index]} half;"
+
+
 def check_overlap(places: Sequence[Place], boxes: Sequence[Box]) -> None:
     """A mask counts before its box, and what gives way to it is no error."""
     if len(boxes) < 2 or any(place.mask is not None for place in places):
@@ -115,7 +122,7 @@ def check_overlap(places: Sequence[Place], boxes: Sequence[Box]) -> None:
     if shared:
         halves = [
             f"; without a bbox speaker {number} has the {side} half"
-            for number, side, place in zip((1, 2), ("left", "right"), places, strict=True)
+            for number, side, place in zip((1, 2), SIDES, places, strict=True)
             if place.bbox is None
         ]
         raise ValueError(
@@ -131,9 +138,12 @@ def said(box: Box) -> str:
 # --- regions, in the video's pixels ---------------------------------------------------------------
 
 
-def boxed(whose: str, box: Box, crop: Crop) -> torch.Tensor:
+def boxed(what: str, box: Box, crop: Crop) -> torch.Tensor:
     """[height, width]: the pixels whose middle lies in the box."""
     x, y, width, height = box
+    if not (width and height):  # a half of nearly nothing
+        size = f"{crop.picture_width} x {crop.picture_height}"
+        raise ValueError(f"image: {size} pixels are too small to tell two speakers apart")
     part = crop.part
     columns = part.left + (torch.arange(crop.width) + 0.5) * part.width / crop.width
     rows = part.top + (torch.arange(crop.height) + 0.5) * part.height / crop.height
@@ -141,7 +151,7 @@ def boxed(whose: str, box: Box, crop: Crop) -> torch.Tensor:
         (columns >= x) & (columns < x + width)
     )[None]
     if not inside.any():
-        raise ValueError(f"{whose}: its box {said(box)} {cut_off(crop)}")
+        raise ValueError(f"{what} {said(box)} {cut_off(crop)}")
     return inside
 
 

@@ -21,6 +21,7 @@ FEATURE_RATE = RATE // STEP  # Hz
 CHUNK = 4 * FEATURE_RATE  # features
 CONTEXT = 2 * FEATURE_RATE  # features that are encoded on each side of a chunk and thrown away
 WHOLE = CHUNK + 2 * CONTEXT  # features; a voice up to here is encoded in one piece
+RUNS_AT_ONCE = 1 << 16
 LEAST = SPAN + STEP  # samples: two features, and so one frame
 
 # [1, 1, samples] at 16 kHz → [features, layers, channels] at 50 Hz
@@ -85,6 +86,28 @@ def encoded(voice: torch.Tensor, *, encode: Encode, to_video: ToVideo) -> Iterat
         places = frame_places(done, upto, features=features, frames=frames) - part.keep_from
         yield between(known, places)
         done = upto
+
+
+def levels(
+    voice: torch.Tensor, *, filters: torch.Tensor, step: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and variance over time of filters run over the whole voice, [filters] each, in doubles.
+
+    `filters` are [filters, size], `step` samples apart. By the moments of the voice's own runs of
+    samples: their outputs over minutes would take gigabytes.
+    """
+    size = filters.shape[1]
+    total = torch.zeros(size, dtype=torch.float64)
+    products = torch.zeros(size, size, dtype=torch.float64)
+    runs = voice.flatten().unfold(0, size, step)
+    for part in runs.split(RUNS_AT_ONCE):
+        part = part.double()
+        total += part.sum(dim=0)
+        products += part.T @ part
+    mean = total / len(runs)
+    spread = products / len(runs) - torch.outer(mean, mean)
+    filters = filters.double()
+    return filters @ mean, ((filters @ spread) * filters).sum(dim=1).clamp(min=0)
 
 
 def samples_of(voice: torch.Tensor, part: Chunk) -> torch.Tensor:

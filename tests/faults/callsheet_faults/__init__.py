@@ -6,7 +6,10 @@ import signal
 import time
 from pathlib import Path
 
-from comfy.model_management import InterruptProcessingException
+from comfy.model_management import (
+    InterruptProcessingException,
+    throw_exception_if_processing_interrupted,
+)
 from comfy.utils import ProgressBar
 from nodes import EmptyImage
 from server import PromptServer
@@ -34,16 +37,28 @@ class FaultsAct:
     def IS_CHANGED(cls, **_):
         return time.time()
 
+    @classmethod
+    def VALIDATE_INPUTS(cls, act, seconds):
+        if act == "check":
+            time.sleep(seconds)  # the server answers nobody meanwhile
+        return True
+
     def run(self, act: str, seconds: float, mark: str, node_id: str):
         once = act.endswith(" once")
         if not once or not Path(mark).exists():
             if mark:
                 Path(mark).touch()
             getattr(self, act.removesuffix(" once"))(seconds, node_id)
+        if act == "large":  # as a picture: about 3 MB that cannot be made smaller
+            import torch
+
+            return (torch.rand(1, 1024, 1024, 3),)
         return EmptyImage().generate(16, 16)
 
     def nothing(self, *_):
         pass
+
+    large = nothing
 
     def sleep(self, seconds: float, _):
         """Shows progress and can be interrupted, as a sampler."""
@@ -61,6 +76,16 @@ class FaultsAct:
     def deaf(self, seconds: float, _):
         """Shows no progress and cannot be interrupted."""
         time.sleep(seconds)
+
+    def wait(self, seconds: float, _):
+        """Shows no progress, but can be interrupted."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            throw_exception_if_processing_interrupted()
+            time.sleep(0.02)
+
+    def check(self, *_):
+        """What takes its time has been done: see VALIDATE_INPUTS."""
 
     def hold(self, seconds: float, _):
         """Keeps Python to itself, as a driver's call that hangs: the server cannot answer."""
@@ -93,6 +118,19 @@ class FaultsAct:
 
     def main_full(self, *_):
         raise MemoryError("Unable to allocate 9.31 GiB for an array")
+
+    def torch_full(self, *_):
+        import torch
+
+        torch.empty(1 << 60, dtype=torch.uint8)
+
+    def python_full(self, *_):
+        bytearray(1 << 60)
+
+    def abort(self, *_):
+        """As C++ does when it gets no memory and nobody catches that."""
+        os.write(2, b"terminate called after throwing an instance of 'std::bad_alloc'\n")
+        os.abort()
 
 
 NODE_CLASS_MAPPINGS = {"FaultsAct": FaultsAct}

@@ -4,6 +4,7 @@ import { button, element } from "./dom.js";
 import { choose, uploadAll, url } from "./files.js";
 import { pick } from "./picker.js";
 import { player } from "./player.js";
+import { say } from "./words.js";
 
 export const isFile = ({ type }) => type in FILES;
 export const isPicture = ({ type }) => type === "image" || type === "video";
@@ -51,26 +52,26 @@ export const chooseFor = (column, slot) => () =>
 
 function picture(column, slot) {
   const name = slot.value ?? "";
-  const hint = name ? `${name}\nclick to choose another file` : column.tooltip ?? `choose a file: ${caption(column)}`;
+  const hint = name ? say("{}\nclick to choose another file", name) : column.tooltip ?? say("choose a file: {}", caption(column));
   const shown = button("", hint, chooseFor(column, slot), { className: "media", data: { column: column.name } });
-  const say = (text) => shown.replaceChildren(text);
-  if (name) shown.append(Object.assign(FILES[column.type](name), { onerror: () => missing(shown, column, say) }));
-  else say(`+ ${caption(column)}`);
+  const put = (text) => shown.replaceChildren(text);
+  if (name) shown.append(Object.assign(FILES[column.type](name), { onerror: () => missing(shown, column, put) }));
+  else put(`+ ${caption(column)}`);
   shown.classList.toggle("empty", !name);
-  const clear = button("✕", `no ${caption(column)}`, () => slot.replace(undefined), { className: "clear" });
+  const clear = button("✕", say("no {}", caption(column)), () => slot.replace(undefined), { className: "clear" });
   return element("div", { className: "picture" }, shown, ...(column.optional && name ? [clear] : []));
 }
 
-function missing(shown, column, say) {
-  say(`no such ${column.type}`);
+function missing(shown, column, put) {
+  put(say("no such {}", say(column.type)));
   shown.classList.add("missing");
 }
 
 function sound(column, slot) {
   const chooser = (text, className) =>
-    button(text, `${slot.value ?? ""}\nclick to choose another file`, chooseFor(column, slot), { className });
+    button(text, say("{}\nclick to choose another file", slot.value ?? ""), chooseFor(column, slot), { className });
   if (!slot.value) return chooser(`+ ${caption(column)}`, "empty");
-  const shown = FILES.audio(slot.value, () => shown.replaceWith(chooser(`no such ${column.type}`, "missing")));
+  const shown = FILES.audio(slot.value, () => shown.replaceWith(chooser(say("no such {}", say(column.type)), "missing")));
   return shown;
 }
 
@@ -140,7 +141,7 @@ function offer(input, choices) {
 function rawCell(column, slot) {
   const input = entry(JSON.stringify(slot.value), parsed, slot.replace);
   input.classList.add("wrong");
-  input.title = `${input.value} is no ${column.type}: mend or empty it`;
+  input.title = say("{} is no {}: mend or empty it", input.value, say(column.type));
   return named(input, column);
 }
 
@@ -165,11 +166,11 @@ function choice(column, slot) {
   const known = !name || column.choices.includes(name);
   const open = () =>
     pick({ anchor: made, choices: column.choices, current: name, label: caption(column), none: column.none }, slot.replace);
-  const made = button(name ? shortName(name) : `choose ${caption(column)}`, name || column.tooltip, open);
+  const made = button(name ? shortName(name) : say("choose {}", caption(column)), name || column.tooltip, open);
   made.classList.add("choice");
   made.classList.toggle("missing", !known);
   made.classList.toggle("empty", !name);
-  if (!known) made.title = `${name}\nThis file is not there; the row keeps its name.`;
+  if (!known) made.title = say("{}\nThis file is not there; the row keeps its name.", name);
   made.ariaHasPopup = "listbox";
   return named(made, column);
 }
@@ -195,7 +196,7 @@ function box(column, slot) {
   function mark() {
     const given = sides.filter((side) => side !== null);
     made.classList.toggle("partial", given.length > 0 && given.length < 4);
-    unit.title = "0–1: shares of the picture; px: its pixels";
+    unit.title = say("0–1: shares of the picture; px: its pixels");
     unit.textContent = given.length < 4 ? "" : given.every((side) => side <= 1) ? "0–1" : "px";
   }
 
@@ -207,8 +208,8 @@ function box(column, slot) {
     };
     const input = entry(sides[index] ?? "", (text) => READ.number(text, { min: 0 }), put);
     input.dataset.column = `${column.name}.${letter}`;
-    input.ariaLabel = `${caption(column)}: ${meaning}`;
-    return element("label", { title: `${meaning}. ${column.tooltip ?? ""}` }, letter, input);
+    input.ariaLabel = `${caption(column)}: ${say(meaning)}`;
+    return element("label", { title: `${say(meaning)}. ${column.tooltip ?? ""}` }, letter, input);
   });
   made.append(...inputs, unit);
   mark();

@@ -3,6 +3,7 @@
 import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
 import { element } from "./dom.js";
+import { say } from "./words.js";
 
 export function url(name) {
   const slash = name.lastIndexOf("/");
@@ -11,7 +12,7 @@ export function url(name) {
 }
 
 export const complain = (detail) =>
-  app.extensionManager.toast.add({ severity: "error", summary: "Not uploaded", detail, life: 8000 });
+  app.extensionManager.toast.add({ severity: "error", summary: say("Not uploaded"), detail, life: 8000 });
 
 // `then` gets the chosen files.
 export function choose(type, { multiple = false }, then) {
@@ -23,7 +24,7 @@ export function choose(type, { multiple = false }, then) {
 // Those that a cell of this type takes.
 export function ofType(type, files) {
   const fitting = files.filter((file) => file.type.startsWith(`${type}/`));
-  if (fitting.length < files.length) complain(`only ${type} files can be added`);
+  if (fitting.length < files.length) complain(say("only {} files can be added", say(type)));
   return fitting;
 }
 

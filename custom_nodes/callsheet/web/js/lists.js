@@ -5,13 +5,14 @@ import { app } from "../../../scripts/app.js";
 import { element } from "./dom.js";
 import { url } from "./files.js";
 import { mainColumn, rowsEditor } from "./rows.js";
+import { columnsIn, translated } from "./words.js";
 
 const TYPE = "CALLSHEET_ROWS";
 const columnsNow = new Map(); // "node type.input" → columns, as the server last said: files come and go
 
 function rowsWidget(node, name, [, options]) {
   const editor = rowsEditor({
-    columns: () => columnsNow.get(`${node.comfyClass}.${name}`) ?? options.columns,
+    columns: () => columnsIn(node, name, columnsNow.get(`${node.comfyClass}.${name}`) ?? options.columns),
     text: options.default ?? "[]",
     most: () => node.widgets?.find((widget) => widget.name === "max_rows")?.value ?? Infinity,
     tell: store,
@@ -97,10 +98,17 @@ function remember(definition) {
   for (const [name, [, options]] of lists(definition)) columnsNow.set(`${definition.name}.${name}`, options.columns);
 }
 
+function redraw() {
+  for (const graph of [app.rootGraph, ...app.rootGraph.subgraphs.values()])
+    for (const node of graph.nodes) node.widgets?.forEach((widget) => widget.type === TYPE && widget.redraw());
+}
+
 app.registerExtension({
   name: "callsheet.lists",
-  init: () =>
-    document.head.append(element("link", { rel: "stylesheet", href: new URL("../css/lists.css", import.meta.url).href })),
+  init() {
+    document.head.append(element("link", { rel: "stylesheet", href: new URL("../css/lists.css", import.meta.url).href }));
+    translated.then(redraw);
+  },
   getCustomWidgets: () => ({ [TYPE]: rowsWidget }),
   // Here and not in the server's schema: there it stays a plain STRING, which converters read as it is.
   beforeRegisterNodeDef(_, definition) {
@@ -109,8 +117,7 @@ app.registerExtension({
   },
   refreshComboInNodes(definitions) {
     Object.values(definitions).forEach(remember);
-    for (const graph of [app.rootGraph, ...app.rootGraph.subgraphs.values()])
-      for (const node of graph.nodes) node.widgets?.forEach((widget) => widget.type === TYPE && widget.redraw());
+    redraw();
   },
   nodeCreated(node) {
     if (node.comfyClass === "CallsheetAudio") addPlayer(node);

@@ -1,15 +1,26 @@
 // Parameter nodes in the editor: each instance's own limits and choices, its title as the label of its
-// value, and one colour for all of them. Without this script the nodes work the same, only plainer;
+// value, one colour for all of them, and a badge with the sign of their kind and the name that callers write. Without this script the nodes work the same, only plainer;
 // the server checks limits on its own.
 
 import { app } from "../../../scripts/app.js";
 import { nearestAllowed, numberLimits, wholeChoices } from "./limits.js";
+import { say } from "./words.js";
 
 const NUMBERS = ["CallsheetInteger", "CallsheetNumber"];
-const FILES = ["CallsheetImage", "CallsheetAudio", "CallsheetVideo"];
-const LISTS = ["CallsheetKeyframes", "CallsheetSpeakers"]; // their editors: lists.js
-const PARAMETERS = [...NUMBERS, ...FILES, ...LISTS, "CallsheetText", "CallsheetBoolean", "CallsheetChoice", "CallsheetSeed"];
-const COLOR = { header: "#1d4f4b", body: "#163230" };
+const SIGNS = {
+  CallsheetText: "¶",
+  CallsheetInteger: "#",
+  CallsheetNumber: "≈",
+  CallsheetBoolean: "◐",
+  CallsheetChoice: "☰",
+  CallsheetSeed: "⚄",
+  CallsheetImage: "▣",
+  CallsheetAudio: "♪",
+  CallsheetVideo: "▶",
+  CallsheetKeyframes: "▤",
+  CallsheetSpeakers: "♫",
+};
+const COLOR = { header: "#1d4f4b", body: "#163230", badge: "#2c7a73" };
 const WIDTH = { CallsheetText: 360, CallsheetKeyframes: 400, CallsheetSpeakers: 400, default: 280 }; // pixels
 
 const widget = (node, name) => node.widgets?.find((candidate) => candidate.name === name);
@@ -67,6 +78,16 @@ function labelByTitle(node) {
   after(node, "onAdded", relabel); // a fresh node gets its title after nodeCreated
 }
 
+// The classic canvas draws it into the title bar, Vue nodes below their widgets.
+function showName(node) {
+  const badge = () => {
+    const name = widget(node, "name").value || say("no name yet");
+    const required = widget(node, "required").value ? " *" : "";
+    return new LGraphBadge({ text: `${SIGNS[node.comfyClass]} ${name}${required}`, bgColor: COLOR.badge, fgColor: "#fff" });
+  };
+  node.badges.push(badge);
+}
+
 function after(object, method, then) {
   const before = object[method];
   object[method] = function (...args) {
@@ -103,10 +124,11 @@ app.registerExtension({
   name: "callsheet.parameters",
   nodeCreated(node) {
     // Not node.type: it is still empty here.
-    if (!PARAMETERS.includes(node.comfyClass)) return;
+    if (!(node.comfyClass in SIGNS)) return;
     if (NUMBERS.includes(node.comfyClass)) limitNumber(node);
     if (node.comfyClass === "CallsheetChoice") offerChoices(node);
     labelByTitle(node);
+    showName(node);
     compact(node);
     node.color = COLOR.header; // loading a file that has other colours replaces them
     node.bgcolor = COLOR.body;

@@ -1,11 +1,12 @@
 // A menu of choices that is searched by typing, above everything else on the page.
 
 import { element } from "./dom.js";
+import { say } from "./words.js";
 
 const ROOM = 8; // pixels to the edges of the page
 
 export function pick({ anchor, choices, current, label, none }, then) {
-  const search = element("input", { type: "text", placeholder: `search ${label}`, role: "combobox" });
+  const search = element("input", { type: "text", placeholder: say("search {}", label), role: "combobox" });
   const options = element("div", { role: "listbox", ariaLabel: label });
   const menu = element("div", { className: "callsheet-picker", popover: "auto" }, search, options);
   let found = [];
@@ -16,7 +17,7 @@ export function pick({ anchor, choices, current, label, none }, then) {
     found = choices.filter((choice) => words.every((word) => choice.toLowerCase().includes(word)));
     active = search.value ? 0 : Math.max(0, found.indexOf(current));
     options.replaceChildren(...found.map(option));
-    if (!found.length) options.append(element("div", { className: "none", textContent: choices.length ? "none found" : none }));
+    if (!found.length) options.append(element("div", { className: "none", textContent: choices.length ? say("none found") : none }));
     mark(active);
   }
 

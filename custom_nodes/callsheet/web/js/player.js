@@ -1,14 +1,15 @@
 // A small player for a sound: it fits into a row, and looks like the editor.
 
 import { button, element } from "./dom.js";
+import { say } from "./words.js";
 
 const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
 
 // `missing` is called when there is no such sound.
 export function player(source, missing) {
   const sound = element("audio", { src: source, preload: "metadata", onerror: missing });
-  const play = button("", "play", () => (sound.paused ? sound.play().catch(missing) : sound.pause()), { className: "play" });
-  const place = element("input", { type: "range", min: 0, max: 1, step: "any", value: 0, ariaLabel: "position" });
+  const play = button("", say("play"), () => (sound.paused ? sound.play().catch(missing) : sound.pause()), { className: "play" });
+  const place = element("input", { type: "range", min: 0, max: 1, step: "any", value: 0, ariaLabel: say("position") });
   const time = element("span", { className: "time", textContent: "–:––" });
 
   function show() {
@@ -17,7 +18,7 @@ export function player(source, missing) {
     place.value = duration ? currentTime / duration : 0;
     place.style.setProperty("--played", `${place.value * 100}%`);
     time.textContent = currentTime ? `${clock(currentTime)} / ${clock(duration)}` : clock(Math.ceil(duration));
-    play.title = play.ariaLabel = sound.paused ? "play" : "pause";
+    play.title = play.ariaLabel = sound.paused ? say("play") : say("pause");
     play.classList.toggle("playing", !sound.paused);
   }
 

@@ -4,6 +4,7 @@ import { caption, cell, chooseFor, isFile, isPicture } from "./cells.js";
 import { button, element } from "./dom.js";
 import { choose, complain, ofType, uploadAll } from "./files.js";
 import { pick } from "./picker.js";
+import { say } from "./words.js";
 
 // Pixels, as lists.css has them.
 const HEIGHT = { heads: 20, table: 32, picture: 62, sound: 106, adding: 32 };
@@ -54,7 +55,7 @@ export function rowsEditor({ columns, text, most, tell }) {
 
   async function addFiles(files) {
     const fitting = ofType(main.type, files);
-    if (fitting.length > room()) complain(`at most ${most()} rows`);
+    if (fitting.length > room()) complain(say("at most {} rows", most()));
     list.classList.add("busy");
     try {
       append(await uploadAll(fitting.slice(0, room())));
@@ -107,14 +108,14 @@ export function rowsEditor({ columns, text, most, tell }) {
     const cells = inTable ? [...columns().map((column) => cell(column, slot(column))), end] : fileCells(slot, end);
     const handle = moveHandle(index, move);
     handle.disabled = all.length === 1;
-    return element("div", { className: "callsheet-row", role: "group", ariaLabel: `row ${index + 1}` }, handle, ...cells);
+    return element("div", { className: "callsheet-row", role: "group", ariaLabel: say("row {}", index + 1) }, handle, ...cells);
   }
 
   // A picture stands before the other cells, a sound above them with the pictures that belong to it.
   function fileCells(slot, end) {
     const file = slot(main).value;
     const shown = typeof file === "string" ? file : "";
-    const name = button(shown, `${shown}\nclick to choose another file`, chooseFor(main, slot(main)), { className: "file" });
+    const name = button(shown, say("{}\nclick to choose another file", shown), chooseFor(main, slot(main)), { className: "file" });
     const others = columns().filter((column) => column.name !== main.name);
     const fields = others.filter((column) => !isPicture(column)).map((column) => captioned(column, cell(column, slot(column))));
     const pictures = others.filter(isPicture).map((column) => cell(column, slot(column)));
@@ -136,7 +137,7 @@ export function rowsEditor({ columns, text, most, tell }) {
     const known = columns().map(({ name }) => name);
     const others = Object.entries(row).filter(([key]) => !known.includes(key));
     if (!others.length) return [];
-    const title = `also in this row: ${JSON.stringify(Object.fromEntries(others))}`;
+    const title = say("also in this row: {}", JSON.stringify(Object.fromEntries(others)));
     return [element("span", { className: "extra", textContent: `+${others.length}`, title })];
   }
 
@@ -147,9 +148,9 @@ export function rowsEditor({ columns, text, most, tell }) {
 
   // What is no list of rows stays as it is, to be mended by hand.
   function drawText(broken) {
-    const area = element("textarea", { value: text, spellcheck: false, ariaLabel: "the list as JSON text" });
+    const area = element("textarea", { value: text, spellcheck: false, ariaLabel: say("the list as JSON text") });
     area.classList.toggle("wrong", broken);
-    area.title = broken ? "not a list of rows; mend the JSON text" : "the list as JSON text";
+    area.title = broken ? say("not a list of rows; mend the JSON text") : say("the list as JSON text");
     area.onkeydown = (event) => event.stopPropagation();
     area.onchange = () => {
       store(area.value);
@@ -159,9 +160,9 @@ export function rowsEditor({ columns, text, most, tell }) {
   }
 
   function drawFoot(broken) {
-    const hint = isFile(main) ? `choose ${main.type} files, or drop them here` : `add a row: ${caption(main)}`;
+    const hint = isFile(main) ? say("choose {} files, or drop them here", say(main.type)) : say("add a row: {}", caption(main));
     const adding = button(`+ ${caption(main)}`, hint, add, { className: "add", disabled: broken || !room() });
-    const text = button("{ }", asText ? "edit as a list" : "edit as text", () => {
+    const text = button("{ }", asText ? say("edit as a list") : say("edit as text"), () => {
       asText = !asText;
       draw();
       list.querySelector(".foot [aria-pressed]").focus();
@@ -209,7 +210,7 @@ function parse(text) {
 
 // A row is dragged by it, or moved with ↑ and ↓. While it is dragged, the rows on the page show the new order.
 function moveHandle(index, move) {
-  const handle = button(String(index + 1), "drag, or ↑ and ↓, to move the row", null, { className: "handle" });
+  const handle = button(String(index + 1), say("drag, or ↑ and ↓, to move the row"), null, { className: "handle" });
   handle.onkeydown = (event) => {
     const by = { ArrowUp: -1, ArrowDown: 1 }[event.key];
     if (!by) return;

@@ -1,0 +1,1 @@
+"""A module per command: words in, the core called, the answer shown."""

@@ -1,0 +1,1 @@
+"""The model files of workflows on this machine: found, fetched, verified."""

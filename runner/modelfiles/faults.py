@@ -1,0 +1,11 @@
+"""What can go wrong with one model file."""
+
+
+class Unavailable(Exception):
+    """Why a file cannot be had, in words that hold no secret; `again`: trying again may help."""
+
+    def __init__(self, reason: str, *, again: bool = False, after: float = 0.0) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.again = again
+        self.after = after  # seconds that the host asks to wait

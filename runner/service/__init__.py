@@ -1,0 +1,1 @@
+"""Callsheet as a service: requests from strangers → jobs → answers, whoever brings the requests."""
