@@ -1,5 +1,6 @@
 """What is wrong with a workflow, found without running it: each finding with a fix. Pure."""
 
+import dataclasses
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -226,7 +227,9 @@ def _offers(
     """The choices that a caller may make, and the node then refuses."""
     refused = [choice for choice in parameter.choices if not _offered(spec, choice, node)]
     absent = {choice: _missing_model(choice, node_id, node, needed) for choice in refused}
-    yield from (finding for finding in absent.values() if finding is not None)
+    for choice, finding in absent.items():
+        if finding is not None:  # what nobody chooses need not be there
+            yield dataclasses.replace(finding, error=choice == parameter.value)
     if wrong := [choice for choice, finding in absent.items() if finding is None]:
         where = f"{_title(node)}.{spec.name}"
         yield Finding("choice_not_offered", parameter.title, parameter.node_id,

@@ -131,7 +131,15 @@ def _find(name: str, settings: Sequence[Setting], problems: list[Problem]) -> Se
     by_id = [s for s in settings if name == f"{s.node_id}.{s.widget}"]
     by_title = [s for s in settings if name == f"{s.title}.{s.widget}"]
     found = by_id or by_title
-    if len(found) == 1:
+    if by_id and by_id[0].shared:
+        others = ", ".join(sorted(by_id[0].shared))
+        everywhere = f"{by_id[0].title}.{by_id[0].widget}"
+        problems.append(
+            Problem(name, f"its subgraph is used again: {others} would change, too; "
+                          f"write {everywhere} to set all, or make it an input of the subgraph")
+        )  # fmt: skip
+        return None
+    if found and {s.node_id for s in found} <= {found[0].node_id, *found[0].shared}:
         return found[0]
     if found:
         ids = ", ".join(f"{s.node_id}.{s.widget}" for s in found)

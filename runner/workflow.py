@@ -101,13 +101,23 @@ def versions(name: str, folders: Sequence[Path]) -> list[Path]:
     return sorted((p for p in files.values() if _VERSION.fullmatch(p.stem)), key=_version)
 
 
-def released(folders: Sequence[Path]) -> Iterator[Workflow]:
-    """The newest version of every workflow, by name."""
+def released(
+    folders: Sequence[Path], *, broken: list[WorkflowError] | None = None
+) -> Iterator[Workflow]:
+    """The newest version of every workflow, by name.
+
+    What is wrong with files that cannot be read goes to `broken`; without that it is raised.
+    """
     names = {p.name for folder in folders if folder.is_dir() for p in folder.iterdir()}
     for name in sorted(names):
         files = versions(name, folders)
-        if files:
-            yield load(files[-1])
+        try:
+            if files:
+                yield load(files[-1])
+        except WorkflowError as error:
+            if broken is None:
+                raise
+            broken.append(error)
 
 
 def nodes(document: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -168,7 +178,7 @@ def _unknown(
     if released_files:
         known = [f"{name}@{path.stem}" for path in released_files]
     else:
-        known = [workflow.reference for workflow in released(folders)]
+        known = [workflow.reference for workflow in released(folders, broken=[])]
     return UnknownWorkflow(
         f"there is no workflow {reference}; there is {', '.join(known) or 'none at all'}",
         details={"known": known},

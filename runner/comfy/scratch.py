@@ -39,7 +39,7 @@ def sweep() -> None:
         with contextlib.suppress(OSError):  # it is alive, or another user's
             if owner.stat().st_uid != os.getuid():
                 continue
-            handle = os.open(owner, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            handle = os.open(owner, os.O_RDWR | os.O_NOFOLLOW)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(owner.parent, ignore_errors=True)
@@ -50,7 +50,7 @@ def sweep() -> None:
 def _own(made: Path) -> int:
     """The locked handle; it is never inherited, so the lock ends with this process."""
     start = made / f"{OWNER}.start"  # not yet seen by those who sweep
-    handle = os.open(start, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    handle = os.open(start, os.O_RDWR | os.O_CREAT, 0o600)
     with contextlib.suppress(OSError):  # a file system without locks: nobody can lock it, either
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         start.rename(made / OWNER)

@@ -20,7 +20,7 @@ def workflows(incomplete: str) -> list[tuple[str, str]]:
     from runner import settings
     from runner import workflow as known
 
-    found = known.released(settings.from_environment().workflows)
+    found = known.released(settings.from_environment().workflows, broken=[])
     return [(w.name, _short(w.description)) for w in found if w.name.startswith(incomplete)]
 
 

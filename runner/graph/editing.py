@@ -1,6 +1,7 @@
 """Single widgets of a workflow file, found by node and name and set from outside. Pure."""
 
 import copy
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -26,6 +27,7 @@ class Setting:
     spec: Spec | None  # what it takes; None if the node definition does not say
     draws: bool = False  # the editor draws a new value for every run
     shows: tuple[tuple[str, str], ...] = ()  # a host's input: the inner widgets it stands for
+    shared: frozenset[str] = frozenset()  # ids of this very node in further uses of its subgraph
 
 
 def settings_of(workflow: Mapping[str, Any], object_info: Mapping[str, Any]) -> list[Setting]:
@@ -39,7 +41,14 @@ def settings_of(workflow: Mapping[str, Any], object_info: Mapping[str, Any]) -> 
     graphs = load(workflow, object_info)
     found = [(node, node.id) for node in graphs[""].nodes.values()]
     found += _inner(graphs[""], "", graphs)
-    return [s for node, path in found for s in _settings(node, path, graphs, object_info)]
+    uses: dict[int, set[str]] = {}
+    for node, path in found:
+        uses.setdefault(id(node), set()).add(path)
+    return [
+        dataclasses.replace(setting, shared=frozenset(uses[id(node)] - {path}))
+        for node, path in found
+        for setting in _settings(node, path, graphs, object_info)
+    ]
 
 
 def with_settings(

@@ -25,6 +25,7 @@ class Rule:
     pattern: re.Pattern[str]  # searched in the file name
     kind: str
     folder: str
+    type: str = ""  # what the loader's input `type` must say; empty: anything
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,14 @@ FAMILY = Family(
     name="mochi",
     rules=(
         Rule("UNETLoader", "unet_name", _named(r"mochi[-_.]?preview"), "unet", "diffusion_models"),
+        # Other families have encoders of this name, in other shapes.
         Rule(
-            "CLIPLoader", "clip_name", _named(r"(?<!um)t5[-_]?xxl"), "text_encoder", "text_encoders"
+            "CLIPLoader",
+            "clip_name",
+            _named(r"(?<!um)t5[-_]?xxl"),
+            "text_encoder",
+            "text_encoders",
+            type="mochi",
         ),
         Rule("VAELoader", "vae_name", _named(r"mochi[-_.]?vae"), "vae", "vae"),
     ),

@@ -33,6 +33,7 @@ class _Wanted:
     class_type: str
     input: str
     file: str
+    type: str  # the input of that name: the family that a text encoder is loaded for
 
 
 def plan(prompt: Prompt, *, families: Sequence[Family] = FAMILIES) -> tuple[StandIn, ...]:
@@ -73,7 +74,8 @@ def _wanted(prompt: Prompt) -> Iterator[_Wanted]:
             if (class_type, name) == (_LORA, "lora_name"):
                 meant = _spelled_out(meant, also=_inputs(node).get("also"))
             for file in _files(meant):
-                yield _Wanted(node_id, title, class_type, name, file)
+                kind = _literal(_inputs(node).get("type"), prompt)
+                yield _Wanted(node_id, title, class_type, name, file, str(kind or ""))
 
 
 def _literal(value: Any, prompt: Prompt) -> Any:
@@ -126,6 +128,7 @@ def _match(wanted: _Wanted, rules: Sequence[Rule]) -> Rule | None:
             rule
             for rule in rules
             if (rule.class_type, rule.input) == (wanted.class_type, wanted.input)
+            and rule.type in ("", wanted.type)
             and rule.pattern.search(wanted.file)
         ),
         None,

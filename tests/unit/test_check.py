@@ -4,7 +4,10 @@ import copy
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from callsheet.ops import lora
 from runner import models
 from runner.check import Finding, check
 from runner.errors import WorkflowError
@@ -200,7 +203,7 @@ def lora_info(*there: str) -> dict[str, Any]:
 def with_lora(*, strength: float = 1, chosen: int | None = 8) -> dict[str, Any]:
     """VAE → LoRA "noon", or one of two short names by choice."""
     source = workflow()
-    lora = {"id": 7, "type": "CallsheetLora", "title": "Light",
+    loader = {"id": 7, "type": "CallsheetLora", "title": "Light",
             "inputs": [slot("model", "VAE", 1), slot("lora_name", "COMBO", chosen, widget=True),
                        slot("strength", "FLOAT", None, widget=True),
                        slot("also", "STRING", None, widget=True)],
@@ -209,7 +212,7 @@ def with_lora(*, strength: float = 1, chosen: int | None = 8) -> dict[str, Any]:
     choice = parameter("Choice", 6, "noon", "light", "", False, "noon\nnight")
     choice["outputs"] = [{"name": "value", "type": "COMBO", "links": [8]}]
     source["nodes"][2]["inputs"][1]["link"] = 9
-    source["nodes"] += [lora] if chosen is None else [lora, choice]
+    source["nodes"] += [loader] if chosen is None else [loader, choice]
     source["links"] = [[1, 1, 0, 7, 0, "VAE"], [2, 2, 0, 3, 0, "LATENT"], [9, 7, 0, 3, 1, "VAE"]]
     source["links"] += [] if chosen is None else [[8, 6, 0, 7, 1, "COMBO"]]
     return source
@@ -228,6 +231,7 @@ def test_a_file_that_a_choice_stands_for_is_missed(there: list[str], absent: lis
     assert [(f.kind, f.node, f.message) for f in found] == [
         ("missing_model", "Light", f"big-{name}.safetensors is not there") for name in absent
     ]
+    assert [f.error for f in found] == [name == "noon" for name in absent]  # the file's own choice
 
 
 def test_a_file_of_another_name_is_not_enough() -> None:
@@ -241,6 +245,15 @@ def test_a_lora_that_is_there_or_off_can_run(there: str, strength: float) -> Non
     inputs = {"lora_name": "noon", "strength": strength, "also": ALSO}
     prompt = {"7": {"class_type": "CallsheetLora", "inputs": inputs}}
     models.require(prompt, lora_info(there), with_lora())
+
+
+@given(
+    st.sampled_from(["noon", "big-noon.safetensors", "a = b"]),
+    st.lists(st.sampled_from([*ALSO.splitlines(), "x", "noon =", " = x", "", " x ", "noon=x"])),
+)
+def test_the_runner_reads_other_names_as_the_node_does(name: str, lines: list[str]) -> None:
+    node = {"inputs": {"lora_name": name, "also": "\n".join(lines)}}
+    assert list(models.names_of(name, node)) == lora.names(name, "\n".join(lines))
 
 
 def test_a_run_names_the_file_that_a_short_name_stands_for() -> None:

@@ -174,8 +174,9 @@ def test_only_the_format_that_was_seen_is_tried(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:IM image format")
 def test_a_picture_is_read_as_what_it_was_seen_to_be(tmp_path: Path) -> None:
     """PIL would try its other readers: this one begins like a TIFF, and is an IM image."""
-    both = b"II*\0AAAA: x\nImage type: L image\nImage size (x*y): 4*4\n\0\x1a" + bytes(16)
+    both = b"II*\0AAAA: x\nImage type: Greyscale image\nImage size (x*y): 4*4\n\0\x1a" + bytes(16)
     with Image.open(io.BytesIO(both)) as picture:
+        picture.load()
         assert picture.format == "IM"
     with pytest.raises(Unfit, match="is a damaged TIFF"):
         checked(tmp_path, both, "image")

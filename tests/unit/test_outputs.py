@@ -194,6 +194,7 @@ def test_without_a_choice_what_is_saved_comes_before_what_is_shown(tmp_path: Pat
     both = outputs.collect(Outcome((file, preview), texts), everything, folders, tmp_path / "own")
     assert [f.name for f in both] == ["Final"]
     shown = outputs.collect(Outcome((preview,), texts), everything, folders, tmp_path / "own")
+    assert all(f.path.parent == tmp_path / "own" for f in shown)  # removed with all of the job's
     assert [(f.name, f.probe.kind) for f in shown] == [("Look", "video"), ("Text", "text")]
     assert shown[1].path.read_text() == "forty-two"
     with pytest.raises(OutputMissing, match="no node has saved or shown"):

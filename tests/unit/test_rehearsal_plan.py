@@ -164,6 +164,14 @@ def test_other_ltx_checkpoints(name: str):
     assert plan(prompt) == (StandIn("ltx2", "checkpoint", "checkpoints", file),)
 
 
+def test_a_t5_is_mochi_s_only_where_it_is_loaded_for_mochi():
+    file = "t5xxl_fp8_e4m3fn_scaled.safetensors"
+    (made,) = plan({"1": node("CLIPLoader", clip_name=file, type="mochi")})
+    assert made == StandIn("mochi", "text_encoder", "text_encoders", file)
+    for other in ("sd3", "ltxv", "chroma"):
+        assert refused({"1": node("CLIPLoader", clip_name=file, type=other)})
+
+
 @pytest.mark.parametrize("name", ["ltx-2.3-22b-dev-fp8", "ltx-video-2b-v0.9.5", "sd_xl"])
 def test_other_generations_are_not_ltx_2(name: str):
     assert refused({"1": node("CheckpointLoaderSimple", ckpt_name=f"{name}.safetensors")})

@@ -132,6 +132,45 @@ def test_a_title_that_two_nodes_share_asks_for_an_id() -> None:
     }
 
 
+def shared(uses: int) -> Workflow:
+    """Sampler 21 in a subgraph that nodes 1, 2, … use; each use has an output of its own."""
+    inner = {
+        "id": "aaaaaaaa-1111-4222-8333-444455556666", "name": "part", "inputs": [],
+        "outputs": [{"id": "o", "name": "LATENT", "type": "LATENT", "linkIds": [9]}],
+        "nodes": [{**copy.deepcopy(SAMPLER), "id": 21, "outputs": [
+            {"name": "LATENT", "type": "LATENT", "links": [9]}]}],
+        "links": [{"id": 9, "origin_id": 21, "origin_slot": 0, "target_id": -20, "target_slot": 0,
+                   "type": "LATENT"}],
+        "inputNode": {"id": -10}, "outputNode": {"id": -20},
+    }  # fmt: skip
+    found: list[dict[str, Any]] = []
+    for n in range(1, uses + 1):
+        out = [{"name": "LATENT", "type": "LATENT", "links": [n]}]
+        found += [
+            {"id": n, "type": inner["id"], "inputs": [], "outputs": out, "widgets_values": []},
+            {**copy.deepcopy(SAVE), "id": 60 + n,
+             "inputs": [{"name": "images", "type": "LATENT", "link": n}]},
+        ]  # fmt: skip
+    source = document(*found, linearData={"inputs": [], "outputs": [61]})
+    source["links"] = [[n, n, 0, 60 + n, 0, "LATENT"] for n in range(1, uses + 1)]
+    return Workflow({**source, "definitions": {"subgraphs": [inner]}}, None, "stranger", "0.0.0")
+
+
+def steps_of(ready: Ready) -> dict[str, Any]:
+    prompt = to_api(ready.document, INFO)
+    return {i: node["inputs"]["steps"] for i, node in prompt.items() if "steps" in node["inputs"]}
+
+
+def test_a_widget_of_a_shared_subgraph_is_not_set_for_one_use_alone() -> None:
+    assert steps_of(request(shared(1), **{"1:21.steps": 9})) == {"1:21": 9}
+    assert problems(shared(3), {"2:21.steps": 9}) == {
+        "2:21.steps": "its subgraph is used again: 1:21, 3:21 would change, too; write Sample.steps "
+        "to set all, or make it an input of the subgraph"
+    }
+    everywhere = steps_of(request(shared(3), **{"Sample.steps": 9}))
+    assert everywhere == {"1:21": 9, "2:21": 9, "3:21": 9}
+
+
 MEDIA = [("LoadImage", "image", "image"), ("LoadVideo", "file", "video"),
          ("LoadAudio", "audio", "audio"), ("LoadMesh", "model", "text")]  # fmt: skip
 

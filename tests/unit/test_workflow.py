@@ -49,6 +49,21 @@ def test_an_unknown_workflow_is_told_what_there_is(folder: Path) -> None:
         workflow.find("waltz", [folder])
 
 
+def test_a_broken_file_hides_no_other(folder: Path) -> None:
+    (folder / "aaa").mkdir()
+    (folder / "aaa" / "1.0.0.json").write_text("{")
+    broken: list[WorkflowError] = []
+    found = list(workflow.released([folder], broken=broken))
+    assert [w.reference for w in found] == ["dance@2.0.0"]
+    assert [error.message.partition(" is ")[0] for error in broken] == [
+        str(folder / "aaa" / "1.0.0.json")
+    ]
+    with pytest.raises(WorkflowError, match="is not JSON"):
+        list(workflow.released([folder]))
+    with pytest.raises(UnknownWorkflow, match=r"there is dance@2\.0\.0"):
+        workflow.find("waltz", [folder])
+
+
 def test_the_first_folder_wins(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     own = tmp_path_factory.mktemp("own")
     (own / "dance").mkdir()

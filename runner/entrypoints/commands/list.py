@@ -5,6 +5,7 @@ from runner import workflow as workflows
 from runner.entrypoints import console
 from runner.entrypoints.commanding import print_json
 from runner.entrypoints.options import AsJson
+from runner.errors import WorkflowError
 
 
 def list_(as_json: AsJson = False) -> None:
@@ -16,9 +17,12 @@ def list_(as_json: AsJson = False) -> None:
         # their names, for a script
         callsheet list --json | jq -r .[].name
     """
-    found = list(workflows.released(settings.from_environment().workflows))
+    broken: list[WorkflowError] = []
+    found = list(workflows.released(settings.from_environment().workflows, broken=broken))
     if as_json:
         print_json([{"name": w.name, "version": w.version, "description": w.description}
                     for w in found])  # fmt: skip
     else:
         console.show_list(found)
+    for error in broken:
+        console.show_error(error)
