@@ -205,7 +205,7 @@ def _link(
     needed: Mapping[str, models.Model],
 ) -> Iterator[Finding]:
     title = _title(node)
-    gives = sequence(mapping(object_info.get(source["class_type"])).get("output"))
+    gives = sequence(mapping(object_info.get(str(source.get("class_type")))).get("output"))
     if slot < len(gives) and not spec.takes(gives[slot]):
         yield Finding("wrong_link", title, node_id,
                       f"{spec.name} takes {spec.type}, but {_title(source)} gives {gives[slot]}",

@@ -1,5 +1,6 @@
 """Workflow files: finding them by reference, loading them, and what each says of itself."""
 
+import difflib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -179,7 +180,9 @@ def _unknown(
         known = [f"{name}@{path.stem}" for path in released_files]
     else:
         known = [workflow.reference for workflow in released(folders, broken=[])]
+    near = difflib.get_close_matches(name, {one.partition("@")[0] for one in known}, n=1)
+    meant = f"did you mean {near[0]}? " if near and near[0] != name else ""
     return UnknownWorkflow(
-        f"there is no workflow {reference}; there is {', '.join(known) or 'none at all'}",
+        f"there is no workflow {reference}; {meant}there is {', '.join(known) or 'none at all'}",
         details={"known": known},
     )

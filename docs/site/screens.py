@@ -1,5 +1,6 @@
 """The pictures of the editor in docs/pictures: `make pictures`. Needs Chromium, as the browser tests do."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -235,7 +236,8 @@ SHOTS: tuple[Callable[[Camera], None], ...] = (
 def main() -> None:
     """Takes all pictures, or those whose names are given."""
     wanted = [shot for shot in SHOTS if not sys.argv[1:] or shot.__name__ in sys.argv[1:]]
-    config = settings.from_environment()
+    scratch = tempfile.TemporaryDirectory()  # the editor's settings are nobody's
+    config = dataclasses.replace(settings.from_environment(), home=Path(scratch.name))
     wan = workflow.find("wan-t2v", config.workflows)
     executable = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chrome")
     (HELP / "pictures").mkdir(exist_ok=True)

@@ -51,7 +51,7 @@ PASSING_ON = {"worker"}  # what these do not know is for somebody else
 EXAMPLES = """\
 callsheet list
 callsheet show wan-t2v
-callsheet run wan-t2v --rehearse -p prompt="a red kite"
+callsheet run wan-t2v --rehearse -p prompt="a red kite" -p width=320 -p height=192 -p num_frames=17
 """
 MORE = "callsheet COMMAND --help explains a command with examples."
 OPTIONS = [

@@ -9,7 +9,7 @@ from pathlib import Path
 from runner import parameters, volumes
 from runner import workflow as workflows
 from runner.comfy.engine import check_version
-from runner.errors import RunnerError
+from runner.errors import RunnerError, WorkflowError
 from runner.modelfiles import finding
 from runner.modelfiles.finding import Found
 from runner.settings import Settings
@@ -59,8 +59,9 @@ class Health:
 
 
 def examine(settings: Settings) -> Health:
-    """Look at everything. Raises WorkflowError if a released file is broken."""
-    found = list(workflows.released(settings.workflows))
+    """Look at everything."""
+    broken: list[WorkflowError] = []
+    found = list(workflows.released(settings.workflows, broken=broken))
     places = volumes.places(settings.models, settings.volumes, settings.extra_model_paths)
     files = finding.find(finding.wanted(found), places)
     missing = _missing(files)
@@ -70,6 +71,7 @@ def examine(settings: Settings) -> Health:
         gpu,
         *(_folder("node packs", folder) for folder in settings.custom_nodes),
         _released(found, settings.workflows),
+        *(Look(False, "workflow", error.message) for error in broken),
         _models(files, missing, places),
         *(_extra(name, modules) for name, modules in _EXTRAS.items()),
         _disk(settings.cache),

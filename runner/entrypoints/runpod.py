@@ -50,7 +50,7 @@ def serve(
     """
     config = config or settings_module.from_environment()
     how = how or options.from_environment(os.environ)
-    if _behind_runpod():
+    if "--test_input" not in sys.argv:  # whose answer is what its log is for
         _quiet()
     metrics = _metrics(how)
     log = Log(secrets=answers.secrets_of(os.environ), listen=metrics)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from runner import settings as runner_settings
 from runner import workflow as workflows
@@ -21,6 +21,7 @@ from runner.settings import Settings
 
 from editor import Editor
 
+PATIENCE = 30_000  # milliseconds; machines that test are busy
 CHROMIUM_ARGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -80,7 +81,8 @@ def editor_page(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             viewport={"width": 1500, "height": 1000},
             permissions=["clipboard-read", "clipboard-write"],
         )
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(PATIENCE)
+        expect.set_options(timeout=PATIENCE)
         editor = Editor(context.new_page(), server)
         editor.open()
         yield editor

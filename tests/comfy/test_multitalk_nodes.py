@@ -296,6 +296,17 @@ given, patch = patch, wrong
 seen["refused"]["patch"] = failure(lambda: rendered(alone))
 patch = given
 
+# --- the order of loading --------------------------------------------------------------------------
+
+linked = {"vae": None, "model_patch": None, "speech": None, "guider": None, "sigmas": None,
+          "clip_vision_output": None, "soundtrack": None, "window": 81, "masks": masks}
+ask = lambda **more: multitalk.MultiTalkSampler.check_lazy_status(**{**linked, **more})
+seen["asked for"] = []
+while (name := ask(image=image)[:1]) and len(seen["asked for"]) < 9:
+    seen["asked for"] += name
+    linked[name[0]] = object()
+seen["before all"] = failure(lambda: ask(image=image[:, :60], speech=None))
+
 # --- memory ---------------------------------------------------------------------------------------
 
 class Weigher(comfy.samplers.KSAMPLER):
@@ -428,6 +439,13 @@ def test_refused_with_the_reason(seen: Any, case: str, message: str) -> None:
     assert message in seen["refused"][case]
     if case == "guider":
         assert "CALLSHEET_SEGMENTS names another folder" in seen["no folder"]
+
+
+def test_models_load_one_by_one_behind_all_checks(seen: Any) -> None:
+    assert seen["asked for"] == [
+        "speech", "model_patch", "guider", "sigmas", "vae", "clip_vision_output",
+    ]  # fmt: skip
+    assert "96x60 are not multiples of 16" in seen["before all"]
 
 
 def test_memory_does_not_grow_with_windows(seen: Any) -> None:

@@ -17,6 +17,7 @@ from runner.comfy import waiting
 from runner.comfy.client import Message
 from runner.comfy.engine import EngineOptions, LocalEngine
 from runner.comfy.fullness import Kernel
+from runner.comfy.process import Process
 from runner.comfy.supervisor import FREE_WITHIN, Deadlines
 from runner.errors import Canceled, EngineUnavailable
 from runner.settings import Settings
@@ -250,6 +251,15 @@ def test_the_kernel_ends_it(
     assert re.fullmatch(r"\d+\.\d\d [MG]iB", error.details["peak"])
     assert f"main memory was full (peak {error.details['peak']} of 32.00 GiB)" in str(error)
     next_one_runs(engine)
+
+
+def test_a_kill_by_somebody_is_no_full_memory(tmp_path: Path) -> None:
+    """The kernel has counted none."""
+    killed = Process(["/bin/sh", "-c", "kill -9 $$"], env={}, cwd=tmp_path, log=tmp_path / "log")
+    assert killed.wait(10)
+    assert killed.shortage() is None
+    assert killed.main_memory()["peak"]
+    assert str(killed.death()).startswith("ComfyUI was killed by SIGKILL; the end of")
 
 
 def test_it_ends_itself(engine: LocalEngine, fault: Fault) -> None:

@@ -120,6 +120,12 @@ def test_an_unknown_node_is_named_with_its_pack() -> None:
     assert found.fix == "install the node pack magic-pack"
 
 
+def test_an_unknown_node_that_gives_to_a_known_one() -> None:
+    source = workflow()
+    source["nodes"][0]["type"] = "Magic"
+    assert "ComfyUI has no node Magic" in [found.message for found in check(source, INFO)]
+
+
 def test_a_required_input_without_a_link() -> None:
     source = workflow()
     source["nodes"][2]["inputs"][1]["link"] = None

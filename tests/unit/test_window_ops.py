@@ -282,6 +282,7 @@ OTHER = {
     "another output of a node": graph(n3__image=["1", 1]),
     "another class": {**graph(), "2": {**graph()["2"], "class_type": "OtherSpeakers"}},
     "a word": graph(n2__rows="run-1"),
+    "a loader's file, whose input is a name, too": graph(n2__name="infinitetalk_multi"),
 }
 
 

@@ -90,3 +90,8 @@ def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
         sink.truncate(50_000_000)
     with pytest.raises(WorkflowError, match="50,000,000 bytes"):
         workflow.load(file)
+
+
+def test_a_near_name_is_offered(folder: Path) -> None:
+    with pytest.raises(UnknownWorkflow, match=r"no workflow danse; did you mean dance\? there is"):
+        workflow.find("danse", [folder])

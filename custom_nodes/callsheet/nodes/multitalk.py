@@ -27,8 +27,8 @@ FOLDER = "CALLSHEET_SEGMENTS"  # environment variables
 DAYS = "CALLSHEET_SEGMENTS_DAYS"
 GIGABYTES = "CALLSHEET_SEGMENTS_GB"
 
-# Inputs that models come or are needed through; asked for when all else is there.
-HEAVY = ("model_patch", "guider", "sigmas", "vae", "clip_vision_output")
+# Inputs that need models, in the order in which these load, when all else is there.
+HEAVY = ("speech", "model_patch", "guider", "sigmas", "vae", "clip_vision_output")
 
 
 class MultiTalkSampler(io.ComfyNode):
@@ -71,9 +71,7 @@ class MultiTalkSampler(io.ComfyNode):
     def check_lazy_status(cls, image, motion=None, **linked) -> list[str]:
         """What is wrong with pictures, boxes and sounds is said before gigabytes are loaded."""
         check_pictures(image, motion)
-        if linked["speech"] is None:
-            return ["speech"]
-        return [name for name in HEAVY if name in linked and linked[name] is None]
+        return [name for name in HEAVY if name in linked and linked[name] is None][:1]
 
     @classmethod
     def execute(

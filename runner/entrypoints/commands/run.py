@@ -79,7 +79,7 @@ def run(
 
         callsheet run wan-t2v -p prompt="a red kite over a harbour"
         # no GPU, no weights: everything but the picture is real
-        callsheet run wan-t2v --rehearse -p prompt="a red kite" --preview
+        callsheet run wan-t2v --rehearse --preview -p prompt="a red kite" -p width=320 -p height=192 -p num_frames=17
         # many parameters; files count from the request's folder
         callsheet run ltx2-lipsync --params request.json --to s3://videos/{workflow}/{date}
         # any file of the editor, any widget
