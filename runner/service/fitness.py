@@ -78,6 +78,9 @@ def _fill(container: Any) -> None:
         container.mux(video.encode(av.VideoFrame(64, 64, "yuv420p")))
     sound = av.AudioFrame("fltp", "mono", 16000)
     sound.sample_rate = 16000
+    sound.planes[0].update(
+        bytes(sound.planes[0].buffer_size)
+    )  # what is there by chance may be no number
     container.mux(audio.encode(sound))
     container.mux([*video.encode(), *audio.encode()])
 

@@ -11,6 +11,7 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
+from test_cli import callsheet
 
 from runner.comfy.engine import Engine
 from runner.errors import InputError
@@ -20,8 +21,6 @@ from runner.request import check
 from runner.run import run
 from runner.storage.local import LocalStorage
 from runner.workflow import Workflow
-
-from test_cli import callsheet
 
 SECRET = "S3CRET"
 ORANGE = (230, 120, 20)

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from conftest import free_port
-
 from runner.outputs import probe
+
+from workers import free_port
 
 CALLSHEET = Path(sys.executable).with_name("callsheet")
 HUB = Path(__file__).resolve().parents[2] / ".runpod"

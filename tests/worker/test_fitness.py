@@ -6,7 +6,6 @@ from typing import Any
 
 import av
 import pytest
-from conftest import Start
 
 from runner.errors import EngineUnavailable, RunnerError, StorageError
 from runner.service import fitness
@@ -14,6 +13,7 @@ from runner.service.destinations import Destinations
 from runner.storage import Storage
 
 from cloud import Cloud
+from workers import Start
 
 WANTED = {"workflow": "act@1", "params": {}}
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Machine, Start, free_port
 
 from cloud import Cloud
+from workers import Machine, Start, free_port
 
 METRICS = free_port()
 

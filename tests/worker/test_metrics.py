@@ -6,9 +6,10 @@ import urllib.request
 from collections.abc import Callable
 
 import pytest
-from conftest import free_port
 
 from runner.service.metrics import Metrics
+
+from workers import free_port
 
 
 def read(metrics: Metrics, name: str, **labels: str) -> float:

@@ -5,9 +5,8 @@ import os
 from itertools import pairwise
 from pathlib import Path
 
-from conftest import Start
-
 from cloud import Cloud
+from workers import Start
 
 JOBS = 20
 SERIAL = JOBS * 4.0  # seconds: 1 s download, 2 s render, 1 s upload
