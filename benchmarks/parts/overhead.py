@@ -10,6 +10,7 @@ import requests
 import websocket
 from workbench import SIDE, Figure, engine, median, picture, side_by_side
 
+from runner.comfy import client
 from runner.comfy.engine import Engine
 from runner.job import Job
 from runner.request import check
@@ -60,6 +61,7 @@ def worked(entry: dict[str, Any]) -> float:
 
 
 def measure(folder: Path) -> list[Figure]:
+    client.REMEMBERED = 10 * ROUNDS  # jobs stay in the history, which is read here
     with engine() as running:
         url = running.comfy.url
         bare, session, workflow = Bare(running, url), requests.Session(), picture()

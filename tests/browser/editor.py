@@ -149,22 +149,22 @@ class Editor:
 
         Seconds. Raises AssertionError with ComfyUI's words if it is refused or fails.
         """
+        before = self.page.evaluate(
+            """async () => Object.keys(await (await app.api.fetchApi("/history")).json())"""
+        )
         self.page.evaluate("() => app.extensionManager.command.execute('Comfy.QueuePrompt')")
         return self.page.evaluate(
-            """async ([last, within]) => {
+            """async ([before, within]) => {
               const ask = async () => Object.entries(await (await app.api.fetchApi("/history")).json());
               for (let i = 0; i < within * 5; i++) {
                 if (app.lastNodeErrors) throw new Error(`refused: ${JSON.stringify(app.lastNodeErrors)}`);
-                const [id, entry] = (await ask()).at(-1) ?? [];
-                if (id && id !== last && entry.status?.completed !== undefined) {
-                  window.callsheetLastRun = id;
-                  return entry;
-                }
+                const [, entry] = (await ask()).find(([id]) => !before.includes(id)) ?? [];
+                if (entry?.status?.completed !== undefined) return entry;
                 await new Promise((go) => setTimeout(go, 200));
               }
               throw new Error(`no end within ${within} s`);
             }""",
-            [self.page.evaluate("() => window.callsheetLastRun ?? null"), within],
+            [before, within],
         )
 
     def api_prompt(self) -> dict[str, Any]:

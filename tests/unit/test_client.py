@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from runner.comfy import waiting
+from runner.comfy import client, waiting
 from runner.comfy.client import TICK, Comfy, Patience
 from runner.errors import (
     Canceled,
@@ -266,11 +266,15 @@ def test_waiting_for_an_answer_ends_when_the_caller_wants_it() -> None:
             assert time.monotonic() - began < 1.0
 
 
-def test_what_a_job_leaves_in_a_server_of_our_own_is_dropped() -> None:
-    for alone in (True, False):
-        fake = FakeComfy(plain)
-        with fake as url, Comfy(url, patience=HASTY, alone=alone) as comfy:
-            list(comfy.run(PROMPT, prompt_id=ID, workflow={}))
-            comfy.outcome(ID)
-            assert comfy.knows(ID) is not alone
-        assert (ID in fake.history) is not alone
+@pytest.mark.parametrize("alone", [True, False])
+def test_what_jobs_leave_in_a_server_of_our_own_is_dropped(
+    alone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "REMEMBERED", 3)
+    fake = FakeComfy(plain)
+    with fake as url, Comfy(url, patience=HASTY, alone=alone) as comfy:
+        for number in range(7):
+            list(comfy.run(PROMPT, prompt_id=f"{ID}-{number}", workflow={}))
+            comfy.outcome(f"{ID}-{number}")
+            assert comfy.knows(f"{ID}-{number}") is (f"{ID}-{number}" in fake.history)
+            assert len(fake.history) == ((number + 1) % 3 if alone else number + 1)
