@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -123,7 +123,7 @@ class Result:
     request: str = ""  # fingerprint of what was asked for
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "artifacts": [_artifact(a) for a in self.artifacts]}
+        return {**vars(self), "artifacts": [_artifact(a) for a in self.artifacts]}
 
     @classmethod
     def from_dict(cls, said: Mapping[str, Any]) -> "Result":
@@ -143,5 +143,5 @@ def _artifact_of(said: Mapping[str, Any]) -> Artifact:
 
 
 def _artifact(artifact: Artifact) -> dict[str, Any]:
-    probe = {key: value for key, value in asdict(artifact.probe).items() if value is not None}
-    return {**asdict(artifact), "probe": probe}
+    probe = {key: value for key, value in vars(artifact.probe).items() if value is not None}
+    return {**vars(artifact), "probe": probe}

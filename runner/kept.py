@@ -52,16 +52,15 @@ def keep(
     files: Sequence[OutputFile],
     names: Sequence[str],
     *,
-    result: Result | None,
+    result: Result,
     storage: Storage,
     folder: Path,
 ) -> Path:
     """Put files aside under their names: rendering again may cost an hour.
 
-    `result` has the artifacts that are stored already; without one the files are kept, but nothing
-    that could send them. Raises StorageError.
+    `result` has the artifacts that are stored already. Raises StorageError.
     """
-    first = len(result.artifacts) if result else 0
+    first = len(result.artifacts)
     pending: list[Pending] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -69,8 +68,7 @@ def keep(
             size, digest = file.path.stat().st_size, sha256(file.path)
             shutil.move(file.path, folder / name)
             pending.append(Pending(file.name, name, first + index, size, digest, file.probe))
-        if result is not None:
-            _write(Kept(folder, result, tuple(pending), destination_of(storage)))
+        _write(Kept(folder, result, tuple(pending), destination_of(storage)))
     except OSError as error:
         raise StorageError(f"outputs cannot be kept in {folder}: {error.strerror}") from error
     return folder

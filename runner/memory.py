@@ -40,7 +40,7 @@ def step_down(ready: Ready) -> Step | None:
 def stepped(ready: Ready, step: Step) -> Ready:
     """The request as it is rendered after the step."""
     values = {**ready.values, LADDER: step.after}
-    document = parameters.fill(ready.document, parameters.read(ready.document), values)
+    document = parameters.fill(ready.document, ready.parameters, values)
     return dataclasses.replace(ready, values=values, document=document)
 
 
@@ -65,5 +65,5 @@ def explained(error: OutOfMemory, ready: Ready, *, tried: Step | None = None) ->
 
 
 def _ladder(ready: Ready) -> Parameter | None:
-    found = (p for p in parameters.read(ready.document) if p.name == LADDER)
+    found = (p for p in ready.parameters if p.name == LADDER)
     return next((p for p in found if p.kind == "choice" and LADDER in ready.values), None)

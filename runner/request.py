@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from runner import appview, parameters
@@ -23,6 +24,7 @@ class Ready:
     workflow: Workflow
     values: Mapping[str, Any]  # by parameter
     document: Document  # the workflow with the values written into it
+    parameters: Sequence[Parameter]  # as the workflow's file has them
     # What only the node definitions can tell: App-view inputs, and single widgets as "Title.widget".
     pending: Mapping[str, Any] = field(default_factory=dict[str, Any])
     seeds: Sequence[str] = ()  # the parameters that are seeds
@@ -34,7 +36,7 @@ class Ready:
 
     def with_files(self, values: Mapping[str, Any]) -> "Ready":
         """The same request with other files for its parameters, by name."""
-        own = [p for p in parameters.read(self.document) if p.name in values]
+        own = [p for p in self.parameters if p.name in values]
         filled = parameters.fill(self.document, own, values)
         chosen = {(p.node_id, p.widget): values[p.name] for p in self.media if p.name in values}
         if chosen:
@@ -47,16 +49,22 @@ def check(job: Job, workflow: Workflow) -> Ready:
 
     Raises InvalidParameters with every problem, or WorkflowError if the file is broken.
     """
-    require_sound(workflow.document)
-    _require_own_names(output_names(workflow.document))
-    found = parameters.read(workflow.document)
+    found = _declared(workflow)
     single = {name: value for name, value in job.params.items() if "." in name}
     if not found and linear_data(workflow.document).get("inputs"):
-        return Ready(job, workflow, {}, workflow.document, pending=job.params)
+        return Ready(job, workflow, {}, workflow.document, found, pending=job.params)
     named = {name: value for name, value in job.params.items() if name not in single}
     values = parameters.validate(found, named)
     document = parameters.fill(workflow.document, found, values)
-    return Ready(job, workflow, values, document, single, _seeds(found))
+    return Ready(job, workflow, values, document, found, single, _seeds(found))
+
+
+@lru_cache(maxsize=64)
+def _declared(workflow: Workflow) -> Sequence[Parameter]:
+    """A sound file's parameters: read once, however many jobs it has. Raises WorkflowError."""
+    require_sound(workflow.document)
+    _require_own_names(output_names(workflow.document))
+    return parameters.read(workflow.document)
 
 
 def _require_own_names(outputs: Sequence[str]) -> None:
@@ -70,7 +78,7 @@ def complete(ready: Ready, object_info: Mapping[str, Any]) -> Ready:
 
     Raises InvalidParameters with every problem of it at once, or WorkflowError.
     """
-    strangers = not parameters.read(ready.document)
+    strangers = not ready.parameters
     if not ready.pending and not strangers:
         return ready
     inputs = appview.read(ready.document, object_info) if strangers else ()
@@ -86,7 +94,7 @@ def complete(ready: Ready, object_info: Mapping[str, Any]) -> Ready:
         if values.get(p.name) is not None and values[p.name] != p.value
     }
     media = [p for p in inputs if p.kind in MEDIA and named.get(p.name) is not None]
-    own_nodes = {p.node_id: p.name for p in parameters.read(ready.document)}
+    own_nodes = {p.node_id: p.name for p in ready.parameters}
     for name, value in single.items():
         setting = _find(name, settings, problems)
         if setting is not None and setting.node_id in own_nodes:

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -81,9 +82,9 @@ def run(
         job.look()
         with watch("store"):
             job.report(Progress(1.0, "storing"))
-            draft = _result(ready, asked, job, (), step)
-            artifacts = _store(files, storage, ready.job.id, engine.unstored, draft)
-        result = _result(ready, asked, job, artifacts, step)
+            told = partial(_result, ready, asked, job, step)
+            artifacts = _store(files, storage, ready.job.id, engine.unstored, told)
+        result = told(artifacts)
         _store_result(result, storage, job.folder, engine.unstored)
     job.report.flush()
     return result
@@ -93,8 +94,8 @@ def _result(
     ready: Ready,
     asked: Ready,
     job: "_Job",
-    artifacts: tuple[Artifact, ...],
     step: memory.Step | None,
+    artifacts: tuple[Artifact, ...],
 ) -> Result:
     asked = memory.stepped(asked, step) if step else asked
     return Result(
@@ -231,8 +232,9 @@ class _Job:
     def _seen(self, tracker: progress.Tracker) -> Callable[[Message, float], None]:
         def see(message: Message, now: float) -> None:
             seen = tracker.see(message.type, message.data, now)
-            preview = message.data.get("image") if self._previews else None
-            self.report(dataclasses.replace(seen, preview=preview))
+            if self._previews:
+                seen = dataclasses.replace(seen, preview=message.data.get("image"))
+            self.report(seen)
 
         return see
 
@@ -254,9 +256,9 @@ def _store(
     storage: Storage,
     job_id: str,
     unstored: Path,
-    draft: Result | None = None,
+    result: Callable[[tuple[Artifact, ...]], Result],
 ) -> tuple[Artifact, ...]:
-    """`draft` is the result but for its artifacts: with it, what is kept can be sent later."""
+    """`result` makes the job's result of its artifacts: with it, what is kept can be sent later."""
     names = outputs.file_names(files, outputs.stem(job_id))
     artifacts: list[Artifact] = []
     for index, (file, name) in enumerate(zip(files, names, strict=True)):
@@ -265,8 +267,7 @@ def _store(
         try:
             location = storage.put(file.path, name, fields)
         except StorageError as error:
-            so_far = dataclasses.replace(draft, artifacts=tuple(artifacts)) if draft else None
-            folder = unstored / outputs.stem(job_id)
+            so_far, folder = result(tuple(artifacts)), unstored / outputs.stem(job_id)
             kept.keep(files[index:], names[index:], result=so_far, storage=storage, folder=folder)
             raise kept.told(error, folder) from error
         artifacts.append(Artifact(file.name, location, size, digest, file.probe, name))

@@ -21,9 +21,12 @@ _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 _REFERENCE = re.compile(r"(?P<name>[a-z0-9][a-z0-9-]*)(?:@(?P<version>\d+(?:\.\d+){0,2}))?")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Workflow:
-    """A workflow file: the document as the graph editor saved it, and its identity."""
+    """A workflow file: the document as the graph editor saved it, and its identity.
+
+    The document is never changed in place: what is read from it is kept by the workflow's identity.
+    """
 
     document: Document
     path: Path | None

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from runner import parameters
 from runner.errors import Canceled, InputError, Problem
 from runner.inputs import net, sources
 from runner.inputs.buckets import Buckets
@@ -78,7 +77,7 @@ def fetch(
     The filled document then holds no URL. `look` is called a few times a second, and what it
     raises ends every download. Raises InputError with every problem at once, DiskFull.
     """
-    found = [p for p in parameters.read(ready.document) if p.kind in (*MEDIA, *ROWS)]
+    found = [p for p in ready.parameters if p.kind in (*MEDIA, *ROWS)]
     uses = [use for parameter in found for use in _uses(parameter, ready, root)]
     uses += [use for parameter in ready.media for use in _widget_uses(parameter, ready, root)]
     if not uses:
@@ -93,7 +92,7 @@ def fetch(
 
 def public_values(ready: Ready) -> dict[str, Any]:
     """The request's values as they may be shown: URLs without query, userinfo and tokens. Pure."""
-    kinds = {p.name: p.kind for p in (*parameters.read(ready.document), *ready.media)}
+    kinds = {p.name: p.kind for p in (*ready.parameters, *ready.media)}
     return {name: _public(kinds.get(name), value) for name, value in ready.values.items()}
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from runner import kept
 from runner.errors import RequestError, StorageError
-from runner.job import OutputFile, Probe, Result, Status
+from runner.job import Artifact, OutputFile, Probe, Result, Status
 from runner.outputs import stem
 from runner.run import _store, _store_result
 from runner.storage import Storage, destination_of, open_storage
@@ -20,10 +20,9 @@ from command_line import CommandLine
 JOB = "the job/1"
 
 
-def draft(job_id: str = JOB) -> Result:
-    return Result(
-        job_id, Status.SUCCEEDED, "wan-t2v@1.0.0", (), {"prompt": "a kite"}, 7, {"render": 3.0}
-    )
+def result_of(artifacts: tuple[Artifact, ...] = (), job_id: str = JOB) -> Result:
+    params, timings = {"prompt": "a kite"}, {"render": 3.0}
+    return Result(job_id, Status.SUCCEEDED, "wan-t2v@1.0.0", artifacts, params, 7, timings)
 
 
 def outputs(folder: Path, *names: str) -> tuple[OutputFile, ...]:
@@ -59,7 +58,7 @@ def unstored(tmp_path: Path) -> Path:
     folder = tmp_path / "home" / "unstored"
     files = outputs(tmp_path / "work", "one", "two", "three")
     with pytest.raises(StorageRefused, match="kept in") as caught:
-        _store(files, fails_after(1, tmp_path / "out"), JOB, folder, draft())
+        _store(files, fails_after(1, tmp_path / "out"), JOB, folder, result_of)
     assert caught.value.details == {"status": 507, "kept": str(folder / stem(JOB))}
     return folder
 
@@ -108,8 +107,8 @@ def test_a_result_that_cannot_be_stored_is_sent_later(tmp_path: Path) -> None:
     unstored = tmp_path / "unstored"
     storage = fails_after(1, tmp_path / "out")
     files = outputs(tmp_path / "work", "one")
-    artifacts = _store(files, storage, JOB, unstored, draft())
-    result = Result(**{**vars(draft()), "artifacts": artifacts})
+    artifacts = _store(files, storage, JOB, unstored, result_of)
+    result = result_of(artifacts)
     with pytest.raises(StorageRefused, match="kept in"):
         _store_result(result, storage, tmp_path / "work", unstored)
     assert kept.send(unstored / stem(JOB), LocalStorage(tmp_path / "out")) == result

@@ -6,7 +6,7 @@ import pytest
 
 from runner import outputs
 from runner.errors import StorageError
-from runner.job import OutputFile, Probe
+from runner.job import Artifact, OutputFile, Probe, Result, Status
 from runner.run import _store
 from runner.storage.local import LocalStorage
 
@@ -17,12 +17,16 @@ def output(folder: Path, name: str, content: str = "x") -> OutputFile:
     return OutputFile(name, path, Probe("text"))
 
 
+def result(artifacts: tuple[Artifact, ...]) -> Result:
+    return Result("job", Status.SUCCEEDED, "wan-t2v@1.0.0", artifacts, {}, None, {})
+
+
 def test_outputs_whose_names_look_alike_keep_their_files_apart(tmp_path: Path) -> None:
     work = tmp_path / "work"
     work.mkdir()
     names = ["Final!", "final", "FINAL", "动画", "视频", "final"]
     files = tuple(output(work, name, f"{name} {i}") for i, name in enumerate(names))
-    stored = _store(files, LocalStorage(tmp_path / "out"), "job", tmp_path / "kept")
+    stored = _store(files, LocalStorage(tmp_path / "out"), "job", tmp_path / "kept", result)
     assert len({a.location.lower() for a in stored}) == len(names)
     assert [Path(a.location).read_text() for a in stored] == [
         f"{n} {i}" for i, n in enumerate(names)
@@ -44,7 +48,7 @@ def test_what_cannot_be_stored_is_kept(tmp_path: Path) -> None:
     (tmp_path / "out" / "job-second.txt").mkdir()  # a folder stands in the way
     files = (output(work, "first", "1"), output(work, "second", "2"))
     with pytest.raises(StorageError, match="the outputs are kept in") as caught:
-        _store(files, LocalStorage(tmp_path / "out"), "job", tmp_path / "kept")
+        _store(files, LocalStorage(tmp_path / "out"), "job", tmp_path / "kept", result)
     kept = Path(caught.value.details["kept"])
     assert (kept / "job-second.txt").read_text() == "2"
     assert (tmp_path / "out" / "job-first.txt").read_text() == "1"
