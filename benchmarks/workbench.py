@@ -26,7 +26,7 @@ class Figure:
     unit: str
     beside: str = ""  # what else was measured side by side
     other: float | None = None  # its number, in the same unit
-    target: str = ""  # in words, as the issue of it says
+    target: str = ""  # in words
     met: bool | None = None
 
     @property
