@@ -2,22 +2,20 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import itertools
 import json
-import random
 import shutil
 import threading
 import time
 import uuid
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from runner import inputs, kept, memory, models, outputs, progress
+from runner import prompt as prompts
 from runner.comfy import waiting
 from runner.comfy.client import ApiPrompt, Message
 from runner.comfy.engine import Engine
@@ -30,12 +28,11 @@ from runner.errors import (
     StorageError,
     WorkflowError,
 )
-from runner.graph import browser_only_inputs, to_api
-from runner.graph.prune import drop_decided, with_values
 from runner.job import Artifact, OutputFile, Progress, Report, Result, Status
 from runner.request import Ready, complete
 from runner.storage import Storage, sha256
 from runner.storage.naming import Fields
+from runner.workflow import digest
 
 
 class Prepare(Protocol):
@@ -114,9 +111,7 @@ def _result(
 
 def fingerprint(ready: Ready, *, rehearsal: bool) -> str:
     """A hash of what was asked for: the workflow, the parameters as they were given. Pure."""
-    asked = [ready.workflow.document, ready.job.params, rehearsal]
-    text = json.dumps(asked, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return digest([ready.workflow.digest, ready.job.params, rehearsal])
 
 
 class _Job:
@@ -194,7 +189,7 @@ class _Job:
         self.look()
         engine, definitions = self._engine, self.definitions()
         with self.watch("convert"):
-            prompt = _convert(ready, definitions)
+            prompt = prompts.of(ready, definitions)
             wanted = outputs.expected(prompt, definitions, ready.document)
             # Fresh for each render: a cached node would name a file that an earlier job has moved away.
             prefix = f"{self._prefix}/{next(self._renders)}"
@@ -237,18 +232,6 @@ class _Job:
             self.report(seen)
 
         return see
-
-
-def _convert(ready: Ready, definitions: Mapping[str, Any]) -> ApiPrompt:
-    # Dynamic prompts draw by the job's own seed, so that the same seed is the same video.
-    drawn_by = [ready.values[name] for name in ready.seeds] or ready.job.id
-    rng, now = random.Random(str(drawn_by)), datetime.now()  # noqa: S311
-    prompt = to_api(ready.document, definitions, rng=rng, now=now, literal=ready.literal)
-    prompt = drop_decided(with_values(prompt), definitions)
-    unfilled = browser_only_inputs(prompt, definitions)
-    if unfilled:
-        raise WorkflowError("\n".join(map(str, unfilled)))
-    return prompt
 
 
 def _store(

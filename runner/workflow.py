@@ -1,10 +1,12 @@
 """Workflow files: finding them by reference, loading them, and what each says of itself."""
 
 import difflib
+import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -40,6 +42,16 @@ class Workflow:
     @property
     def description(self) -> str:
         return str(info(self.document).get("description") or "")
+
+    @cached_property
+    def digest(self) -> str:
+        return digest(self.document)
+
+
+def digest(value: object) -> str:
+    """A hash of JSON, whatever the order of its keys. Pure."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def info(document: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -96,7 +108,13 @@ def find(reference: str, folders: Sequence[Path]) -> Workflow:
     fitting = [path for path in released if _fits(path.stem, match["version"])]
     if not fitting:
         raise _unknown(reference, match["name"], released, folders)
-    return load(fitting[-1])
+    return _kept(fitting[-1], fitting[-1].stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _kept(path: Path, mtime: int) -> Workflow:  # noqa: ARG001 - another file under the same name
+    """A released file, read once for all of a service's jobs."""
+    return load(path)
 
 
 def versions(name: str, folders: Sequence[Path]) -> list[Path]:

@@ -9,7 +9,7 @@ from runner.graph.loading import Graph, with_value
 from runner.graph.nodes import PRIMITIVE, Node, Slot
 from runner.shape import sequence
 
-_REPLACES = "Run widget replace on values"
+REPLACES = "Run widget replace on values"
 
 
 def push_values(graph: Graph, replace_text: Callable[[str], str]) -> None:
@@ -26,7 +26,7 @@ def _push(primitive: Node, graph: Graph, replace_text: Callable[[str], str]) -> 
     if not links or links[0] not in graph.links or not targets:
         return
     value = _value(primitive, *targets[0])
-    if isinstance(value, str) and value and primitive.saved.properties.get(_REPLACES):
+    if isinstance(value, str) and value and primitive.saved.properties.get(REPLACES):
         value = replace_text(value)
     for node, slot in targets:
         if value is not NO_VALUE and slot.widget is not None:
