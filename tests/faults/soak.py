@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+import requests
 
 from runner import settings as runner_settings
 from runner.comfy import engine as engines
@@ -103,8 +104,8 @@ def _soak(
             )
             print(strange[-1], flush=True)
         shutil.rmtree(storage.folder, ignore_errors=True)
-        if elsewhere:  # what lies in a ComfyUI elsewhere is not the runner's to remove
-            shutil.rmtree(engine.output / "callsheet", ignore_errors=True)
+        if elsewhere:
+            _clear(engine)
     samples.append(Sample(seconds, ended.total(), _figures(engine)))
     return samples, ended, strange
 
@@ -135,6 +136,13 @@ def _one(
         timer.join()
     wrong = how != ends.get(act, "succeeded")
     return how, f"{job} ({act}) ended as {how}: {said}" if wrong else ""
+
+
+def _clear(engine: LocalEngine) -> None:
+    """What the last job leaves in a ComfyUI elsewhere is not the runner's to remove."""
+    shutil.rmtree(engine.output / "callsheet", ignore_errors=True)
+    last = requests.get(f"{engine.url}/history?max_items=1", timeout=30).json()
+    requests.post(f"{engine.url}/history", json={"delete": list(last)}, timeout=30)
 
 
 def _figures(engine: LocalEngine) -> dict[str, float]:
