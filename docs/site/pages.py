@@ -181,7 +181,7 @@ def _help(*names: str) -> str:
     asked = subprocess.run(
         [sys.executable, "-m", "runner.entrypoints.cli", *names, "--help"],
         capture_output=True, text=True, check=True, cwd=ROOT,
-        env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"},
+        env={**os.environ, "COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"},
     )  # fmt: skip
     return f"```text\n{asked.stdout.strip()}\n```"
 

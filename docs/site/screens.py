@@ -35,7 +35,8 @@ def save(target: Path, shot: bytes) -> None:
         file.write(shot)
         file.flush()
         with Image.open(file.name) as picture:
-            flat = picture.convert("RGB").quantize(200, dither=Image.Dither.NONE)
+            # k-means: the plain cut gives a small sun its sky's colour.
+            flat = picture.convert("RGB").quantize(256, kmeans=1, dither=Image.Dither.NONE)
     flat.save(target, optimize=True)
     size = target.stat().st_size
     print(f"{target.relative_to(ROOT)}  {size // 1000} kB")
@@ -58,11 +59,18 @@ class Camera:
         self.page.wait_for_timeout(300)
 
     def quiet(self) -> None:
-        """Away with what passes: toasts, the mouse's hovering."""
+        """Away with what passes: toasts, the mouse's hovering, workflows that were open before."""
         size = self.page.viewport_size
         assert size
-        self.page.mouse.move(size["width"] / 2, size["height"] - 4)
-        self.page.evaluate("() => app.extensionManager.toast.removeAll()")
+        self.page.mouse.move(6, size["height"] - 4)
+        self.page.evaluate(
+            """async () => {
+              app.extensionManager.toast.removeAll();
+              const { workflow } = app.extensionManager;
+              for (const one of [...workflow.openWorkflows])
+                if (one !== workflow.activeWorkflow) await workflow.closeWorkflow(one);
+            }"""
+        )
         self.page.wait_for_timeout(600)
 
     def take(self, name: str) -> None:
@@ -86,15 +94,19 @@ class Camera:
         )
         self.page.wait_for_timeout(1200)
 
-    def look_at(self, title: str, *, scale: float = 1) -> None:
+    def look_at(self, title: str, *, scale: float = 1, right: float = 0, down: float = 0) -> None:
+        """That node in the middle, or so many pixels off it."""
         self.page.evaluate(
-            """([title, scale]) => {
+            """([title, scale, right, down]) => {
               const node = app.rootGraph.nodes.find((one) => one.title === title);
-              app.canvas.ds.scale = scale;
+              const { ds } = app.canvas;
+              ds.scale = scale;
               app.canvas.centerOnNode(node);
+              ds.offset[0] += right / scale;
+              ds.offset[1] += down / scale;
               app.canvas.setDirty(true, true);
             }""",
-            [title, scale],
+            [title, scale, right, down],
         )
         self.page.wait_for_timeout(900)
 
@@ -141,10 +153,10 @@ def keyframes(camera: Camera) -> None:
         {"image": "noon.png", "position": 0.5},
         {"image": "night.png", "position": "last", "strength": 0.9},
     ]
-    camera.size(1200, 760)
+    camera.size(1300, 800)
     camera.editor.open_template("ltx2-keyframes-lipsync")
     camera.editor.set(**DRAW, keyframes=json.dumps(rows), audio_url="speech.wav")
-    camera.look_at("Keyframes", scale=1.1)
+    camera.look_at("Keyframes", scale=1.1, right=-290, down=30)
     camera.take("editor-keyframes")
 
 
@@ -158,17 +170,18 @@ def app_view(camera: Camera) -> None:
 
 
 def check(camera: Camera) -> None:
-    camera.size(1400, 800)
+    camera.size(1400, 760)
     camera.editor.open_template("wan-t2v")
     camera.page.evaluate(
         """() => {
           const by = (title) => app.rootGraph.nodes.find((node) => node.title === title);
           by("Sample, high noise").widgets.find(({ name }) => name === "sampler_name").value = "eulr";
-          by("Width").widgets.find(({ name }) => name === "max").value = 99999;
+          by("VAE").widgets.find(({ name }) => name === "vae_name").value = "wan_2.1_vea.safetensors";
         }"""
     )
     camera.command("Callsheet.Check", pause=3000)
-    camera.page.locator(".callsheet-panel li button").first.click()
+    camera.page.locator(".callsheet-panel li button").last.click()
+    camera.look_at("Sample, high noise", scale=0.9, right=-90)
     camera.take("editor-check")
     camera.page.locator(".callsheet-panel .action").last.click()
 
@@ -188,7 +201,7 @@ def help_page(camera: Camera) -> None:
     camera.page.mouse.move(760, 450, steps=8)
     camera.page.mouse.up()
     camera.page.wait_for_timeout(800)
-    camera.look_at("Keyframes")
+    camera.look_at("Keyframes", right=-300, down=-20)
     camera.take("editor-help")
     camera.editor.clear()
 
@@ -220,6 +233,12 @@ FILLED = {
             {"image": "sunrise.png", "position": "first"},
             {"image": "noon.png", "position": 0.5},
             {"image": "night.png", "position": "last"},
+        ]),
+    },
+    "CallsheetLoraStack": {
+        "rows": json.dumps([
+            {"lora": "ltx-2-19b-ic-lora-detailer.safetensors", "strength": 0.8, "on": True},
+            {"lora": "ltx-2-19b-lora-camera-control-jib-up.safetensors", "strength": 1, "on": False},
         ]),
     },
     "CallsheetSpeakers": {

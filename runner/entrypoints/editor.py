@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,22 +34,35 @@ def running(
     user = settings.home / "editor"
     user.mkdir(parents=True, exist_ok=True)
     options = setup.engine_options(settings, rehearse=rehearse, user=user)
+    released = readable(settings.workflows)
+    shown = {slug(one.name): one for one in (*released, *([opened] if opened else []))}
     with scratch.folder() as folder:
-        templates, name = _templates(settings, opened, folder)
+        templates = _templates(released, shown, folder)
         packs = [*options.packs, settings.custom_nodes[0] / _MENU_PACK, templates]
         options = dataclasses.replace(options, packs=packs, port=port)
         with engine.running(options) as running_engine:
             if rehearse:
-                _make_stand_ins(settings, opened, running_engine)
-            query = f"?template={name}&source={_TEMPLATES}" if name else ""
+                _make_stand_ins(settings, shown.values(), running_engine)
+            query = f"?template={slug(opened.name)}&source={_TEMPLATES}" if opened else ""
             yield running_engine, f"{running_engine.url}/{query}"
 
 
-def _make_stand_ins(settings: Settings, opened: Workflow | None, running: LocalEngine) -> None:
+def readable(folders: Sequence[Path]) -> list[Workflow]:
+    """The released workflows; of a file that cannot be read the terminal says what is wrong."""
+    broken: list[WorkflowError] = []
+    found = list(workflows.released(folders, broken=broken))
+    for error in broken:
+        console.show_error(error)
+    return found
+
+
+def _make_stand_ins(
+    settings: Settings, shown: Iterable[Workflow], running_engine: LocalEngine
+) -> None:
     """For all workflows that the template browser offers, in one go."""
-    definitions = running.comfy.object_info()
+    definitions = running_engine.comfy.object_info()
     wanted: dict[StandIn, None] = {}
-    for found in _shown(settings, opened).values():
+    for found in shown:
         try:
             wanted |= dict.fromkeys(rehearsal.plan(to_api(found.document, definitions)))
         except WorkflowError as error:
@@ -59,29 +72,20 @@ def _make_stand_ins(settings: Settings, opened: Workflow | None, running: LocalE
     )
 
 
-def _shown(settings: Settings, opened: Workflow | None) -> dict[str, Workflow]:
-    """The released workflows and the opened one, by the names of their files."""
-    found = [*workflows.released(settings.workflows), *([opened] if opened else [])]
-    return {slug(workflow.name): workflow for workflow in found}
-
-
-def _templates(
-    settings: Settings, opened: Workflow | None, scratch: Path
-) -> tuple[Path, str | None]:
-    """A pack of all released workflows and the opened one, and the opened one's name in it."""
+def _templates(released: Iterable[Workflow], shown: Mapping[str, Workflow], scratch: Path) -> Path:
+    """A pack of the shown workflows, by the names of their files, with all versions beside."""
     pack = scratch / _TEMPLATES
     for folder in ("example_workflows", "released", "web"):
         (pack / folder).mkdir(parents=True)
     (pack / "__init__.py").write_text('NODE_CLASS_MAPPINGS = {}\nWEB_DIRECTORY = "./web"\n')
-    for found in workflows.released(settings.workflows):
+    for found in released:
         assert found.path
         (pack / "released" / found.name).symlink_to(found.path.parent.resolve())
-    shown = _shown(settings, opened)
     for name, found in shown.items():
         _add_template(pack / "example_workflows", name, found)
     about = [{"name": name, "description": found.description} for name, found in shown.items()]
     (pack / "web" / "templates.json").write_text(json.dumps(about))
-    return pack, slug(opened.name) if opened else None
+    return pack
 
 
 def _add_template(folder: Path, name: str, found: Workflow) -> None:

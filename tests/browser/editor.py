@@ -10,6 +10,11 @@ from playwright.sync_api import ConsoleMessage, Locator, Page
 EDITOR_IS_READY = """() => window.app?.vueAppReady && app.graph && !app.extensionManager?.spinner
   && Object.keys(window.LiteGraph?.registered_node_types ?? {}).length > 100"""
 
+# What was drawn last shows the graph as it is: Vue has rendered, and whoever waited for a frame had one.
+FRAMES = """() => new Promise((done) => {
+  requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 30)));
+})"""
+
 
 class Editor:
     """The graph editor in a browser: short names for what tests do with it."""
@@ -58,6 +63,10 @@ class Editor:
         )
         self.forget()
 
+    def settle(self) -> None:
+        """Until what was done to the graph is on the page."""
+        self.page.evaluate(FRAMES)
+
     def forget(self) -> None:
         """What was said so far."""
         self.complaints.clear()
@@ -79,7 +88,7 @@ class Editor:
             }""",
             [node_id, title, values],
         )
-        self.page.wait_for_timeout(200)
+        self.settle()
         return int(number)
 
     def value(self, node: int, name: str = "value") -> Any:
@@ -99,7 +108,7 @@ class Editor:
 
     def press(self, node: int, key: str) -> Any:
         self._number(node).press(key)
-        self.page.wait_for_timeout(150)
+        self.settle()
         return self.value(node)
 
     def _number(self, node: int) -> Locator:
@@ -112,7 +121,7 @@ class Editor:
         self.page.evaluate(
             "async (text) => app.loadGraphData(JSON.parse(text))", json.dumps(workflow)
         )
-        self.page.wait_for_timeout(500)
+        self.settle()
 
     def open_template(self, name: str) -> None:
         """One of our workflows as the template browser opens it, with no complaint so far."""
@@ -126,7 +135,7 @@ class Editor:
             }""",
             name,
         )
-        self.page.wait_for_timeout(800)
+        self.settle()
 
     def set(self, **values: Any) -> None:
         """Values of the open workflow's parameters by their names."""

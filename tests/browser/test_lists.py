@@ -75,7 +75,7 @@ class Lists:
         cell = self.cell(row, column)
         cell.fill(text)
         cell.press("Enter")
-        self.page.wait_for_timeout(100)
+        self.editor.settle()
 
     def cell(self, row: int, column: str) -> Locator:
         return self.shown().nth(row).locator(f"[data-column='{column}']")
@@ -85,7 +85,7 @@ class Lists:
 
     def remove(self, row: int) -> None:
         self.shown().nth(row).locator(".remove").click()
-        self.page.wait_for_timeout(100)
+        self.editor.settle()
 
     def choose_file(self, button: Locator, file: Path) -> None:
         with self.page.expect_file_chooser() as chooser:
@@ -97,9 +97,10 @@ class Lists:
 
     def command(self, name: str) -> None:
         self.page.evaluate("(name) => app.extensionManager.command.execute(name)", name)
-        self.page.wait_for_timeout(800)
+        self.editor.settle()
 
 
+BORDER = "(input) => getComputedStyle(input).borderColor"
 THREE = [{"image": f"{colour}.png"} for colour in COLOURS]
 
 
@@ -260,6 +261,17 @@ def test_undo_and_redo(lists: Lists, pictures: dict[str, Path]) -> None:
     assert lists.rows()[0]["strength"] == 0.5
 
 
+def test_opening_a_file_leaves_a_list_as_tall_as_it_was(lists: Lists) -> None:
+    size = "(id) => Math.round(app.graph.getNodeById(id).size[1])"
+    node = lists.add(*THREE, *THREE)
+    expect(lists.shown()).to_have_count(6)
+    saved = lists.editor.save()
+    tall = saved["nodes"][0]["size"][1]
+    lists.editor.load(saved)
+    expect(lists.shown()).to_have_count(6)
+    assert lists.page.evaluate(size, node) == pytest.approx(tall, abs=1)
+
+
 def test_a_copy_is_a_list_of_its_own(lists: Lists) -> None:
     node = lists.add(*THREE)
     copy = lists.page.evaluate(
@@ -303,8 +315,10 @@ def test_the_classic_canvas(lists: Lists) -> None:
     lists.page.evaluate(set_vue, False)
     try:
         lists.page.wait_for_timeout(300)
-        lists.add(*THREE)
+        node = lists.add(*THREE)
         expect(lists.shown()).to_have_count(3)
+        holds_all = "(node) => node.size[1] >= node.computeSize()[1]"
+        assert lists.page.evaluate(f"(id) => ({holds_all})(app.graph.getNodeById(id))", node)
         lists.type(2, "position", "last")
         assert lists.rows()[2]["position"] == "last"
     finally:
@@ -452,6 +466,8 @@ def test_a_box_of_four_numbers(lists: Lists) -> None:
         lists.type(0, f"bbox.{side}", text)
     assert lists.rows()[0]["bbox"] == [0, 0.1, 0.5, None]  # kept; the server asks for the rest
     expect(lists.shown().locator(".box")).to_have_class("box partial")
+    edges = [lists.cell(0, f"bbox.{side}").evaluate(BORDER) for side in "xywh"]
+    assert edges[0] == edges[1] == edges[2] != edges[3]  # what is missing is marked
     lists.type(0, "bbox.h", "-3")
     assert lists.rows()[0]["bbox"] == [0, 0.1, 0.5, 0]
     lists.type(0, "bbox.h", "300")

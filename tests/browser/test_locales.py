@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from playwright.sync_api import expect
@@ -14,8 +15,7 @@ from playwright.sync_api import expect
 from runner import settings as runner_settings
 from runner import workflow as workflows
 
-if TYPE_CHECKING:
-    from editor import Editor
+from editor import Editor
 
 PACKS = Path(__file__).parents[2] / "custom_nodes"
 PACK, MENU = PACKS / "callsheet", PACKS / "callsheet_editor"
@@ -142,22 +142,27 @@ def test_every_workflow_has_a_title_and_a_description_in_both_languages() -> Non
         ]
 
 
-def test_the_editor_speaks_chinese(editor: Editor) -> None:
-    page = editor.page
-    set_language = "(to) => app.extensionManager.setting.set('Comfy.Locale', to)"
-    page.evaluate(set_language, "zh")
+def set_language(server: str, language: str) -> None:
+    request = urllib.request.Request(
+        f"{server}/api/settings/Comfy.Locale", data=json.dumps(language).encode(), method="POST"
+    )
+    urllib.request.urlopen(request, timeout=30).close()
+
+
+def test_the_editor_speaks_chinese(editor: Editor, server: str) -> None:
+    page = editor.page.context.new_page()
+    chinese = Editor(page, server)
+    set_language(server, "zh")
     try:
-        page.reload(wait_until="domcontentloaded")
-        editor.open()
-        editor.add("CallsheetKeyframes", value=json.dumps([{"image": "nothing.png"}]))
+        chinese.open()
+        chinese.add("CallsheetKeyframes", value=json.dumps([{"image": "nothing.png"}]))
         expect(page.get_by_text("找不到图片")).to_be_visible()
         expect(page.get_by_text("+ 图片")).to_be_visible()
         expect(page.locator(".lg-node-header").get_by_text("关键帧（参数）")).to_be_visible()
         page.evaluate("() => app.extensionManager.command.execute('Callsheet.Check')")
         expect(page.get_by_text("重新检查")).to_be_visible()
-        page.keyboard.press("Escape")
-        assert editor.complaints == []
+        assert chinese.complaints == []
     finally:
-        page.evaluate(set_language, "en")
-        page.reload(wait_until="domcontentloaded")
-        editor.open()
+        set_language(server, "en")
+        page.close()
+        editor.page.bring_to_front()

@@ -208,6 +208,7 @@ function box(column, slot) {
     };
     const input = entry(sides[index] ?? "", (text) => READ.number(text, { min: 0 }), put);
     input.dataset.column = `${column.name}.${letter}`;
+    input.placeholder = " "; // the style of what is missing asks whether it is shown
     input.ariaLabel = `${caption(column)}: ${say(meaning)}`;
     return element("label", { title: `${say(meaning)}. ${column.tooltip ?? ""}` }, letter, input);
   });

@@ -31,7 +31,10 @@ function rowsWidget(node, name, [, options]) {
 
   const widget = node.addDOMWidget(name, TYPE, editor.element, {
     getValue: editor.text,
-    setValue: (value) => editor.show(typeof value === "string" ? value : JSON.stringify(value ?? [])),
+    setValue: (value) => {
+      editor.show(typeof value === "string" ? value : JSON.stringify(value ?? []));
+      if (node.graph && !LiteGraph.vueNodesMode) node.expandToFitContent(); // it would grow one picture too late
+    },
     // The classic canvas takes its margins out of that.
     getMinHeight: () => editor.height() + (LiteGraph.vueNodesMode ? 0 : 2 * widget.margin),
   });

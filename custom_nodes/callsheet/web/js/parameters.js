@@ -116,9 +116,20 @@ function onSet(object, key, then) {
   });
 }
 
-// A fresh node comes sized for all its widgets, but Vue nodes show only the value until "Show advanced inputs".
-// Both kinds of canvas let a node grow to what it shows.
-const compact = (node) => node.setSize([WIDTH[node.comfyClass] ?? WIDTH.default, 0]);
+// A fresh node comes sized for all its widgets. Vue nodes show only the value until "Show advanced inputs", and grow to
+// what they show; the classic canvas shows all, and would grow one picture too late.
+const compact = (node) =>
+  node.setSize([WIDTH[node.comfyClass] ?? WIDTH.default, LiteGraph.vueNodesMode ? 0 : node.computeSize()[1]]);
+
+// Opening a file makes a node as tall as its visible widgets need. Those behind "Show advanced inputs" would count
+// there, and a long list would grow into its neighbour.
+function foldAdvanced(node) {
+  const { isWidgetVisible } = node;
+  node.isWidgetVisible = function (one) {
+    const folded = LiteGraph.vueNodesMode && one.options?.advanced && !this.showAdvanced;
+    return !folded && isWidgetVisible.call(this, one);
+  };
+}
 
 app.registerExtension({
   name: "callsheet.parameters",
@@ -129,6 +140,7 @@ app.registerExtension({
     if (node.comfyClass === "CallsheetChoice") offerChoices(node);
     labelByTitle(node);
     showName(node);
+    foldAdvanced(node);
     compact(node);
     node.color = COLOR.header; // loading a file that has other colours replaces them
     node.bgcolor = COLOR.body;
