@@ -21,12 +21,12 @@ def runs() -> bool:
     return False
 
 
-def answers(port: str) -> bool:
-    with urllib.request.urlopen(f"http://127.0.0.1:{int(port)}/metrics", timeout=5) as answer:
+def answers(port: int) -> bool:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
         return answer.status == 200
 
 
-port = os.environ.get("CALLSHEET_METRICS_PORT")
+port = int(float(os.environ.get("CALLSHEET_METRICS_PORT") or 0))  # 0: none
 try:
     sys.exit(0 if runs() and (not port or answers(port)) else 1)
 except OSError as error:

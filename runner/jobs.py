@@ -116,7 +116,12 @@ def _still_there(result: Result, storage: Storage) -> Result | None:
     """The result with addresses that are good now, or None if one of its files is gone or another."""
     found: list[Artifact] = []
     for index, artifact in enumerate(result.artifacts):
-        fields: Fields = {"job_id": result.job_id, "output": artifact.name, "index": index}
+        fields: Fields = {
+            **result.moments,
+            "job_id": result.job_id,
+            "output": artifact.name,
+            "index": index,
+        }
         name = artifact.file or Path(artifact.location).name
         location = storage.find(name, artifact.bytes, fields)
         if location is None:

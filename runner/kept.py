@@ -144,7 +144,7 @@ def _sent(kept: Kept, file: Pending, storage: Storage) -> Kept:
         location = storage.put(sending, file.file, fields)
     finally:
         extra.unlink(missing_ok=True)
-    artifact = Artifact(file.name, location, file.bytes, file.sha256, file.probe)
+    artifact = Artifact(file.name, location, file.bytes, file.sha256, file.probe, file.file)
     result = dataclasses.replace(kept.result, artifacts=(*kept.result.artifacts, artifact))
     left = tuple(other for other in kept.pending if other != file)
     now = dataclasses.replace(kept, result=result, pending=left)

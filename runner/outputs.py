@@ -129,8 +129,9 @@ def probe(path: Path) -> Probe:
 
 
 def slug(text: str) -> str:
-    """A text as a part of a file name: letters of any script, digits, `.`, `_` and `-`; 80 at most."""
-    return re.sub(r"[^\w.-]+", "-", text).strip("-.").lower()[:80] or "output"
+    """A text as a part of a file name: letters of any script, digits, `.`, `_` and `-`; 80 bytes."""
+    plain = re.sub(r"[^\w.-]+", "-", text).strip("-.").lower().encode("utf-8", "ignore")
+    return plain[:80].decode("utf-8", "ignore").strip("-.") or "output"
 
 
 def file_names(files: Sequence[OutputFile], stem: str) -> list[str]:

@@ -19,7 +19,7 @@ from runner import prompt as prompts
 from runner.comfy import waiting
 from runner.comfy.client import ApiPrompt, Message
 from runner.comfy.engine import Engine
-from runner.comfy.supervisor import Deadlines, Order, render
+from runner.comfy.supervisor import Order, render
 from runner.errors import (
     Canceled,
     DiskFull,
@@ -28,7 +28,7 @@ from runner.errors import (
     StorageError,
     WorkflowError,
 )
-from runner.job import Artifact, OutputFile, Progress, Report, Result, Status
+from runner.job import Artifact, Deadlines, OutputFile, Progress, Report, Result, Status
 from runner.request import Ready, complete
 from runner.storage import Storage, sha256
 from runner.storage.naming import Fields
@@ -79,7 +79,7 @@ def run(
         job.look()
         with watch("store"):
             job.report(Progress(1.0, "storing"))
-            told = partial(_result, ready, asked, job, step)
+            told = partial(_result, ready, asked, job, step, storage.moments)
             artifacts = _store(files, storage, ready.job.id, engine.unstored, told)
         result = told(artifacts)
         _store_result(result, storage, job.folder, engine.unstored)
@@ -92,6 +92,7 @@ def _result(
     asked: Ready,
     job: "_Job",
     step: memory.Step | None,
+    moments: Fields,
     artifacts: tuple[Artifact, ...],
 ) -> Result:
     asked = memory.stepped(asked, step) if step else asked
@@ -106,6 +107,7 @@ def _result(
         rehearsal=job.rehearses,
         notes=(step.note,) if step else (),
         request=fingerprint(ready, rehearsal=job.rehearses),
+        moments=moments,
     )
 
 
@@ -249,12 +251,22 @@ def _store(
         fields: Fields = {"job_id": job_id, "output": file.name, "index": index}
         try:
             location = storage.put(file.path, name, fields)
-        except StorageError as error:
-            so_far, folder = result(tuple(artifacts)), unstored / outputs.stem(job_id)
-            kept.keep(files[index:], names[index:], result=so_far, storage=storage, folder=folder)
-            raise kept.told(error, folder) from error
+        except Canceled:
+            raise
+        except Exception as error:
+            # Whatever went wrong: the render is not lost. What an answer held has gone with it.
+            first = next((i for i, f in enumerate(files) if f.path.exists()), index)
+            so_far, folder = result(tuple(artifacts[:first])), unstored / outputs.stem(job_id)
+            kept.keep(files[first:], names[first:], result=so_far, storage=storage, folder=folder)
+            raise kept.told(_as_storage_error(error, name), folder) from error
         artifacts.append(Artifact(file.name, location, size, digest, file.probe, name))
     return tuple(artifacts)
+
+
+def _as_storage_error(error: Exception, name: str) -> StorageError:
+    if isinstance(error, StorageError):
+        return error
+    return StorageError(f"{name} cannot be stored: an unexpected {type(error).__name__}")
 
 
 def _store_result(result: Result, storage: Storage, scratch: Path, unstored: Path) -> None:

@@ -133,9 +133,10 @@ class Comfy:
 
     def object_info(self, *, fresh: bool = False) -> dict[str, Any]:
         """Node definitions. Megabytes: kept, unless `fresh`, as the files they list may be others."""
-        if fresh or self._definitions is None:
-            self._definitions = self._surely(lambda: self._get("/object_info"))
-        return self._definitions
+        found = self._definitions  # another thread may hang up meanwhile
+        if fresh or found is None:
+            found = self._definitions = self._surely(lambda: self._get("/object_info"))
+        return found
 
     def heard_within(self, seconds: float) -> bool:
         """Whether the server has given a sign of life lately."""

@@ -67,11 +67,16 @@ class Desk:
 
             def leave(signum: int, frame: Any, before: Any = before) -> None:
                 self.draining = True
-                self.log("draining", jobs=sorted(self._unanswered()))
+                loop.call_soon_threadsafe(
+                    self._tell_draining
+                )  # the log's lock may be held right here
                 before(signum, frame)
                 loop.call_soon_threadsafe(lambda: loop.create_task(self._leave()))
 
             signal.signal(number, leave)
+
+    def _tell_draining(self) -> None:
+        self.log("draining", jobs=sorted(self._unanswered()))
 
     async def _leave(self) -> None:
         quiet = 0.0

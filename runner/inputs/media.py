@@ -76,7 +76,7 @@ _SIGNATURES: tuple[tuple[re.Pattern[bytes], Format], ...] = tuple(
     )
 )
 _TEXTS: tuple[tuple[re.Pattern[bytes], str], ...] = (
-    (re.compile(rb"(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S),
+    (re.compile(rb"(?:<!--(?:(?!-->).)*-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S),
      "a web page (text/html)"),
     (re.compile(rb"(?:<\?xml.*?)?<svg\b", re.I | re.S), "an SVG drawing"),
     (re.compile(rb"<\?xml|<error>", re.I), "an XML text"),

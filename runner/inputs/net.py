@@ -43,7 +43,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _SAFE = "/%:@!$&'()*+,;=~-._?"
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?")
 _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
-_SECRET = re.compile(r"(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{32,}")
+_SECRET = re.compile(r"(?<![A-Za-z0-9_-])(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{32,}")
 
 # Python calls these public, or did in some version: a part of 192.0.0.0/24 answers as metadata
 # service in one cloud, 168.63.129.16 in another; 192.88.99.0/24 leads on to IPv6.

@@ -70,7 +70,8 @@ def file_names(artifacts: Sequence[Artifact]) -> list[str]:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "-", name).strip(".-")[:150]
+    plain = re.sub(r"[^\w.-]+", "-", name).strip(".-").encode("utf-8", "ignore")
+    return plain[:150].decode("utf-8", "ignore").strip(".-")  # bytes: a name may have 255
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ from runner.job import Result
 from runner.service import compatibility
 from runner.service.requests import Asked
 
+_OURS = {"request", "moments"}  # of a result: for finding it again
 _MESSAGE = 8_000  # characters of an error's message
 _DETAILS = 60_000  # characters of its details
 _SECRET_NAME = re.compile(
@@ -18,11 +19,12 @@ _SECRET_NAME = re.compile(
 _PUBLIC = re.compile(r"/|https?://[^/?#@]+", re.ASCII)  # a folder or a host by itself is no secret
 _SHORTEST = 8  # characters; shorter values occur by chance
 # A query or a userinfo of an address may give access, whoever repeats the address.
-_QUERY = re.compile(r"(?<=[\w/])\?[^\s\"'<>\\]*=[^\s\"'<>\\]*")
+_QUERY = re.compile(r"(?<=[\w/])\?[^\s\"'<>\\=?]*=[^\s\"'<>\\]*")
 _USERINFO = re.compile(r"(?<=://)[^\s/@\"']+@")
 _TOKENS = re.compile(
-    r"(?i)\b(?:bearer|basic)\s+[\w.~+/=-]{8,}|\beyJ[\w-]+\.[\w-]+\.[\w-]*"
+    r"(?i)\b(?:bearer|basic)\s+[\w.~+/=-]{8,}|(?<![\w-])eyJ[\w-]+\.[\w-]+\.[\w-]*"
     r"|\b(?:AKIA|ASIA)[A-Z0-9]{12,}|\bya29\.[\w.-]+|\b(?:sb_secret|rpa|hf)_\w{8,}"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(?:-----END [A-Z ]*-----)?"
 )
 
 
@@ -45,7 +47,7 @@ def cleaned(text: str, secrets: tuple[str, ...] = ()) -> str:
 
 def error_text(error: RunnerError, secrets: tuple[str, ...] = ()) -> str:
     """An error as the text of a JSON object: code, message, details, retryable."""
-    said = _clean(error.to_dict(), secrets)
+    said = clean(error.to_dict(), secrets)
     if len(said["message"]) > _MESSAGE:
         said["message"] = f"{said['message'][: _MESSAGE - 1]}…"
     if len(json.dumps(said["details"], ensure_ascii=False, default=str)) > _DETAILS:
@@ -57,7 +59,7 @@ def output(asked: Asked, result: Result, texts: Mapping[str, str]) -> dict[str, 
     """A result as JSON: in the shape of the service that the request was written for."""
     if asked.old is not None:
         return compatibility.answer(asked.old, result, texts)
-    said = {key: value for key, value in result.to_dict().items() if key != "request"}
+    said = {key: value for key, value in result.to_dict().items() if key not in _OURS}
     artifacts: list[dict[str, Any]] = said["artifacts"]
     for artifact in artifacts:
         if artifact["location"] in texts:
@@ -65,11 +67,12 @@ def output(asked: Asked, result: Result, texts: Mapping[str, str]) -> dict[str, 
     return said
 
 
-def _clean(value: Any, secrets: tuple[str, ...]) -> Any:
+def clean(value: Any, secrets: tuple[str, ...]) -> Any:
+    """JSON whose texts are `cleaned`."""
     if isinstance(value, str):
         return cleaned(value, secrets)
     if isinstance(value, Mapping):
-        return {str(k): _clean(v, secrets) for k, v in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        return {str(k): clean(v, secrets) for k, v in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     if isinstance(value, list | tuple):
-        return [_clean(v, secrets) for v in value]  # pyright: ignore[reportUnknownVariableType]
+        return [clean(v, secrets) for v in value]  # pyright: ignore[reportUnknownVariableType]
     return value

@@ -44,8 +44,9 @@ class Destinations:
         return storage
 
     def _require_allowed(self, to: str) -> None:
-        path = to.partition("?")[0].rstrip("/")
-        climbs = ".." in PurePosixPath(path).parts or "\\" in path
+        # In a folder's name a question mark is one of its letters.
+        path = (to.partition("?")[0] if "://" in to else to).rstrip("/")
+        climbs = ".." in PurePosixPath(path).parts or "\\" in path or "\0" in to
         if climbs or not any(path == p or path.startswith(f"{p}/") for p in self._prefixes()):
             raise RequestError(
                 f"to: outputs cannot be stored there; allowed is {', '.join(self.allowed)}"

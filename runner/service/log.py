@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from runner.service.answers import cleaned
+from runner.service.answers import clean, cleaned
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,9 @@ class Log:
             self.listen(event, facts)
         said = {"time": self.clock().isoformat(timespec="milliseconds"), "event": event}
         said |= {"job": job} if job is not None else {}
-        line = json.dumps({**said, **facts}, ensure_ascii=False, default=str)
+        # Each text by itself, too: in JSON a quote in a secret is written otherwise.
+        told = clean({**said, **facts}, self.secrets)
+        line = json.dumps(told, ensure_ascii=False, default=str)
         with self._lock:
             self.stream.write(f"{cleaned(line, self.secrets)}\n")
             self.stream.flush()

@@ -79,7 +79,11 @@ def _old(old: Old, said: Mapping[str, Any], given_id: str, now: datetime) -> Ask
     problems = _unknown(said, (*compatibility.known(old), *_OURS))
     problems += _wrong_outer(said)
     problems += [
-        Problem(name, "is missing, and is required")
+        Problem(
+            name,
+            f"is missing: without `workflow` this is read as a request of the old {old.service} "
+            f'service; to ask by name write {{"workflow": "{old.workflow}", "params": {{…}}}}',
+        )
         for name in old.required
         if said.get(name) is None
     ]
@@ -118,7 +122,7 @@ def _wrong_outer(said: Mapping[str, Any]) -> list[Problem]:
 
 def _unknown(said: Mapping[str, Any], known: Sequence[str]) -> list[Problem]:
     return [
-        Problem(str(name), f"is no field of such a request{_near(str(name), known)}")
+        Problem(str(name)[:80], f"is no field of such a request{_near(str(name)[:80], known)}")
         for name in said
         if name not in known
     ]

@@ -3,7 +3,6 @@
 import threading
 import time
 import traceback
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,10 +11,9 @@ from typing import Any
 
 from runner import workflow as workflows
 from runner.comfy.engine import Engine
-from runner.comfy.supervisor import Deadlines
 from runner.errors import Canceled, EngineError, EngineUnavailable, RunnerError
 from runner.inputs import Access
-from runner.job import Progress, Report, Result
+from runner.job import Deadlines, Progress, Report, Result
 from runner.jobs import Jobs
 from runner.outputs import stem
 from runner.request import check
@@ -59,7 +57,7 @@ class Service:
     open_at: Callable[..., Storage] = open_storage
     clock: Callable[[], float] = time.monotonic
     _jobs: Jobs = field(default_factory=Jobs)
-    _waiting: Counter[str] = field(default_factory=Counter[str])  # tickets by job id
+    _waiting: dict[str, list[Ticket]] = field(default_factory=dict[str, list[Ticket]])  # by job id
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def answer(
@@ -75,6 +73,9 @@ class Service:
             asked = requests.read(
                 request, given_id=ticket.id, now=datetime.now(), served=self.served
             )
+            if asked.old is not None:
+                self.log("old_request", job=ticket.id, service=asked.old.service,
+                         workflow=asked.old.workflow)  # fmt: skip
             result, texts = self._run(ticket, asked, self._told(ticket, report))
             said = answers.output(asked, result, texts)
         except Exception as error:  # noqa: BLE001 - every request gets an answer
@@ -97,7 +98,8 @@ class Service:
         job_id = ticket.job_id
         if job_id is not None:
             with self._lock:
-                if self._waiting[job_id] > 1:
+                waiting = self._waiting.get(job_id, [])
+                if any(other is not ticket and not other.canceled.is_set() for other in waiting):
                     return False
             self._jobs.cancel(job_id)
         return True
@@ -112,7 +114,7 @@ class Service:
         inlined = Inlined(storage, f"{stem(asked.job.id)}.json") if asked.inline else None
         with self._lock:
             ticket.job_id = asked.job.id
-            self._waiting[asked.job.id] += 1
+            self._waiting.setdefault(asked.job.id, []).append(ticket)
         try:
             if ticket.canceled.is_set():
                 raise Canceled("the job was canceled")
@@ -127,9 +129,9 @@ class Service:
             )
         finally:
             with self._lock:
-                self._waiting[asked.job.id] -= 1
-                if not self._waiting[asked.job.id]:
-                    del self._waiting[asked.job.id]
+                left = [t for t in self._waiting.pop(asked.job.id) if t is not ticket]
+                if left:
+                    self._waiting[asked.job.id] = left
         return result, inlined.texts if inlined else {}
 
     def _told(self, ticket: Ticket, report: Report) -> Report:

@@ -23,6 +23,11 @@ _LONGEST = 7 * 24 * 3600  # seconds that Amazon and Google sign for
 
 
 class Storage(Protocol):
+    @property
+    def moments(self) -> Fields:
+        """What of the outputs' names is another at another time: `find` needs it among its fields."""
+        ...
+
     def require_writable(self) -> None:
         """Raises StorageError if nothing can be stored there."""
         ...
@@ -60,6 +65,7 @@ class Destination:
 
 def destination_of(storage: Storage) -> Destination | None:
     """How to open a storage again, in another process; None if it is none of ours."""
+    storage = getattr(storage, "behind", storage)  # of one that only passes outputs on
     if isinstance(storage, LocalStorage):
         return Destination(str(storage.folder.resolve()), overwrite=storage.overwrite)
     return _opened_as(storage) if isinstance(storage, BucketStorage) else None

@@ -10,7 +10,7 @@ from runner.errors import StorageError
 from runner.storage.faults import StorageRefused
 from runner.storage.naming import Fields, Naming
 
-MOST_READ = 4 << 20  # bytes of a result that is read back
+MOST_READ = 8 << 20  # bytes of a file that is read back: a result, or an output for an answer
 # Python's own table has gaps, and systems fill them differently.
 _TYPES = {
     ".flac": "audio/flac",
@@ -79,6 +79,10 @@ class BucketStorage:
     overwrite: bool = True  # False: a file that differs stays, and storing is refused
     sign: int | None = None  # seconds for which an address is good; None: public addresses
     address: str = ""  # the destination as it was given
+
+    @property
+    def moments(self) -> Fields:
+        return self.naming.moments
 
     def require_writable(self) -> None:
         """Raises StorageError if nothing can be stored there: better known before the render."""

@@ -1,6 +1,7 @@
 """Storage in a folder of this machine."""
 
 import contextlib
+import errno
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -15,6 +16,10 @@ from runner.storage.naming import Fields
 class LocalStorage:
     folder: Path
     overwrite: bool = True  # False: a file that is there stays, and storing is refused
+
+    @property
+    def moments(self) -> Fields:
+        return {}
 
     def require_writable(self) -> None:
         """Raises StorageError if nothing can be stored here: better known before the render."""
@@ -38,12 +43,7 @@ class LocalStorage:
         part = target.with_name(f".{target.name}.part")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            if _other_device(file, target.parent):
-                shutil.copy(file, part)
-                part.replace(target)
-                file.unlink()
-            else:
-                file.replace(target)
+            _move(file, target, part)
         except OSError as error:
             with contextlib.suppress(OSError):  # below what is no folder there is nothing
                 part.unlink()
@@ -62,5 +62,12 @@ class LocalStorage:
         return str(file) if file.is_file() and file.stat().st_size == size else None
 
 
-def _other_device(file: Path, folder: Path) -> bool:
-    return file.stat().st_dev != folder.stat().st_dev
+def _move(file: Path, target: Path, part: Path) -> None:
+    try:
+        file.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:  # two mounts of one file system are two as well
+            raise
+        shutil.copy(file, part)
+        part.replace(target)
+        file.unlink()

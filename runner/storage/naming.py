@@ -22,6 +22,7 @@ OWN = {
     "output": "the output's name",
     "index": "the output's place, counted from 0",
 }
+MOMENTS = {"stamp", "date"}  # given fields that are others when the same job comes again
 _APART = {"name", "output", "index"}  # differ between the outputs of one job
 _LITERAL = re.compile(r"[\w !'()&$@=;:+,.-]*", re.ASCII)  # what all three services take
 _SPEC = re.compile(r"(?:0?[1-9])?d?")
@@ -36,25 +37,33 @@ class Naming:
     file: str
     given: Fields = field(default_factory=dict[str, str | int])
 
+    @property
+    def moments(self) -> Fields:
+        return {name: value for name, value in self.given.items() if name in MOMENTS}
+
     def key(self, name: str, fields: Fields) -> str:
-        """The key of a file. Pure.
+        """The key of a file; a moment among `fields` counts more than the one given. Pure.
 
         A file that is no output (`fields` without `output`) keeps its own name, in the deepest
-        folder whose fields it has. Raises StorageRefused if two outputs would have one key.
+        folder whose fields it has, and is the same at any moment. Raises StorageRefused if two
+        outputs would have one key.
         """
         values = {
             "name": name,
             "ext": PurePosixPath(name).suffix[1:],
             **{key: _segment(value) for key, value in fields.items()},
             **self.given,
+            **{name: fields[name] for name in MOMENTS & fields.keys()},
         }
         values["name"] = _segment(str(values["name"]))
         if "output" in fields:
             self._require_apart(fields)
             segments = [*self.folders, self.file]
         else:
-            known = takewhile(lambda folder: _fields(folder) <= values.keys(), self.folders)
-            segments = [*known, self.file if "name" in _fields(self.file) else "{name}"]
+            lasting = values.keys() - MOMENTS
+            known = takewhile(lambda folder: _fields(folder) <= lasting, self.folders)
+            whole = "name" in _fields(self.file) and _fields(self.file) <= lasting
+            segments = [*known, self.file if whole else "{name}"]
         parts = [_filled(segment, values) for segment in segments]
         key = "/".join(parts)
         if not all(part.strip(".") for part in parts):

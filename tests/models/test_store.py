@@ -223,3 +223,20 @@ def test_the_command_says_what_is_wrong(
     said = callsheet("store", JOB, "--to", str(tmp_path / "file" / "x"))
     assert said.returncode == 1
     assert "the outputs are kept in" in said.stderr
+
+
+class Strange(LocalStorage):
+    """Fails as no storage should."""
+
+    def put(self, file: Path, name: str, fields: Any = None) -> str:
+        raise KeyError("Location")
+
+
+def test_whatever_goes_wrong_while_storing_the_outputs_are_kept(tmp_path: Path) -> None:
+    files = outputs(tmp_path / "work", "one", "two")
+    with pytest.raises(StorageError, match=r"an unexpected KeyError.*kept in"):
+        _store(files, Strange(tmp_path / "out"), JOB, tmp_path / "unstored", result_of)
+    folder = kept.find(JOB, tmp_path / "unstored").folder
+    sent = kept.send(folder, LocalStorage(tmp_path / "out"))
+    assert [Path(a.location).read_text() for a in sent.artifacts] == ["the one", "the two"]
+    assert [a.file for a in sent.artifacts] == [Path(a.location).name for a in sent.artifacts]

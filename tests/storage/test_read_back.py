@@ -35,7 +35,7 @@ def put(storage: Storage, folder: Path, ready: Ready, sizes: tuple[int, ...] = (
         location = storage.put(file, file.name, fields)
         artifacts.append(Artifact("Final cut", location, size, "0", Probe("video"), file.name))
     result = Result(ready.job.id, Status.SUCCEEDED, "w@1", tuple(artifacts), {}, None, {},
-                    request=fingerprint(ready, rehearsal=False))  # fmt: skip
+                    request=fingerprint(ready, rehearsal=False), moments=storage.moments)  # fmt: skip
     file = folder / "mine.json"
     file.write_text(json.dumps(result.to_dict()))
     storage.put(file, file.name, {"job_id": ready.job.id})
@@ -110,3 +110,14 @@ def test_a_folder(tmp_path: Path) -> None:
     assert found(ready, storage) == result
     Path(result.artifacts[1].location).unlink()
     assert found(ready, storage) is None
+
+
+@pytest.mark.parametrize("path", ["{stamp}_{name}", "{stamp}/{name}", "{job_id}/{stamp}"])
+def test_a_destination_with_the_time_is_found_at_another_time(
+    cloud: Cloud, tmp_path: Path, path: str
+) -> None:
+    first, later = (cloud.open(path, fields={"stamp": stamp}) for stamp in ("1200", "1201"))
+    ready = asked()
+    result = put(first, tmp_path, ready)
+    assert "1200" in result.artifacts[0].location
+    assert found(ready, later) == result

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import time
 import zlib
 from pathlib import Path
 
@@ -236,3 +237,11 @@ def test_damage_is_told_as_unfit_and_never_as_another_error(
             checked(tmp_path_factory.getbasetemp(), damaged, kind)
         except Unfit as error:
             assert str(error)
+
+
+def test_no_text_takes_long_to_identify() -> None:
+    """A page may begin with any number of comments."""
+    start = time.process_time()
+    assert "web page" not in str(media.identify(b"<!---->" * 5_000))
+    assert "web page" in str(media.identify(b"<!-- a -->\n<!--->-->" * 50 + b"<html>"))
+    assert time.process_time() - start < 5  # it was centuries

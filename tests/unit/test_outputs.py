@@ -8,7 +8,7 @@ import pytest
 
 from runner import outputs
 from runner.errors import OutputMissing
-from runner.job import Outcome, Saved
+from runner.job import Outcome, OutputFile, Probe, Saved
 from runner.outputs import Expected
 
 PROMPT = {
@@ -199,3 +199,13 @@ def test_without_a_choice_what_is_saved_comes_before_what_is_shown(tmp_path: Pat
     assert shown[1].path.read_text() == "forty-two"
     with pytest.raises(OutputMissing, match="no node has saved or shown"):
         outputs.collect(Outcome(()), everything, folders, tmp_path / "own")
+
+
+def test_a_name_in_any_script_fits_into_a_file_name() -> None:
+    name = outputs.slug("视频" * 60)
+    assert 70 < len(name.encode()) <= 80
+    assert "视频".startswith(name[-2:])
+    names = outputs.file_names(
+        (OutputFile("视频" * 60, Path("a.mp4"), Probe("video")),), outputs.stem("任" * 80)
+    )
+    assert all(len(f".{n}.part".encode()) < 255 for n in names)

@@ -442,3 +442,9 @@ def test_an_addresss_secrets_are_not_repeated() -> None:
     assert "example.test/a.png" in str(caught.value)
     assert "hush" not in str(caught.value)
     assert "pass" not in str(caught.value)
+
+
+def test_a_number_beyond_all_floats_is_out_of_range() -> None:
+    found = parameters.read(document(parameter("Number", 1, 0.5, "x", "", False, 0.0, 1.0, 0.1)))
+    with pytest.raises(InvalidParameters, match="between 0 and 1"):
+        parameters.validate(found, {"x": 10**400})

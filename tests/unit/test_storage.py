@@ -1,5 +1,6 @@
 """Storing: never half a file, never one over another, and nothing is lost when it fails."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,19 @@ def test_a_folder_that_cannot_be_written_is_known_before_the_render(tmp_path: Pa
     with pytest.raises(StorageError, match="cannot be written"):
         LocalStorage(tmp_path / "file" / "out").require_writable()
     LocalStorage(tmp_path / "new" / "out").require_writable()
+
+
+def test_between_two_mounts_it_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two mounts of one file system have one device, and no renaming between them."""
+    file, real = output(tmp_path, "video", "all of it").path, Path.replace
+
+    def refused(self: Path, target: Path) -> Path:
+        if self == file:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", refused)
+    place = LocalStorage(tmp_path / "out").put(file, "v.txt")
+    assert Path(place).read_text() == "all of it"
+    assert not file.exists()
+    assert [f.name for f in (tmp_path / "out").iterdir()] == ["v.txt"]

@@ -23,6 +23,10 @@ class Slow:
     storage: Storage
     seconds: float
 
+    @property
+    def moments(self) -> Fields:
+        return self.storage.moments
+
     def require_writable(self) -> None:
         self.storage.require_writable()
 

@@ -2,12 +2,14 @@
 
 import base64
 import json
+import time
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from runner import kept
 from runner.errors import (
     EngineUnavailable,
     InputError,
@@ -16,12 +18,15 @@ from runner.errors import (
     StorageError,
     UnknownWorkflow,
 )
+from runner.job import Artifact, OutputFile, Probe, Result, Status
+from runner.run import _store
 from runner.service import answers, options
 from runner.service.destinations import Destinations
 from runner.service.inline import Inlined
 from runner.service.log import Log
 from runner.service.requests import Asked, Served, read
-from runner.storage import LocalStorage
+from runner.service.service import Service, Ticket
+from runner.storage import LocalStorage, destination_of, faults, open_storage
 
 NOW = datetime(2026, 1, 31)
 
@@ -90,7 +95,8 @@ def test_a_caller_may_choose_within_what_is_allowed(to: str) -> None:
 @pytest.mark.parametrize(
     "to",
     ["gs://ours", "gs://ours/uploads2", "gs://ours/uploads/../default", "s3://theirs2/x", "/srv/out/../x",
-     "/etc", "relative", "supabase://x", "gs://ours\\uploads", "", "?gs://ours/uploads"],
+     "/etc", "relative", "supabase://x", "gs://ours\\uploads", "", "?gs://ours/uploads",
+     "/srv/out/x?/../../elsewhere", "/srv/out/a\0b"],
 )  # fmt: skip
 def test_and_nowhere_else(to: str) -> None:
     with pytest.raises(RequestError, match="allowed is gs://ours/uploads"):
@@ -147,7 +153,7 @@ def test_large_ones_are_stored_and_only_named(tmp_path: Path) -> None:
 
 
 SECRETS = answers.secrets_of(
-    {"SUPABASE_SERVICE_ROLE_KEY": "k3y-k3y-k3y", "RUNPOD_AI_API_KEY": "rpa_ABCDEFGH", "PATH": "/usr/bin",
+    {"SUPABASE_SERVICE_ROLE_KEY": "k3y-k3y-k3y", "DB_PASSWORD": 'pass"wo\\rd-hunter2', "RUNPOD_AI_API_KEY": "rpa_ABCDEFGH", "PATH": "/usr/bin",
      "GOOGLE_APPLICATION_CREDENTIALS": "/run/key.json", "SHORT_TOKEN": "abc"}
 )  # fmt: skip
 
@@ -164,6 +170,7 @@ def test_an_error_is_a_text_of_json() -> None:
 @pytest.mark.parametrize(
     "leak",
     ["k3y-k3y-k3y", "rpa_ABCDEFGH", "https://me:hunter2@host/x", "https://h/x?X-Amz-Signature=hunter2",
+     'pass"wo\\rd-hunter2', "-----BEGIN RSA PRIVATE KEY-----\nhunter2\n-----END RSA PRIVATE KEY-----",
      "Authorization: Bearer hunter2hunter2", "AKIAHUNTER2HUNTER2", "eyJhunter2.eyJhunter2.sig"],
 )  # fmt: skip
 def test_no_error_and_no_log_line_holds_a_secret(leak: str, tmp_path: Path) -> None:
@@ -202,3 +209,52 @@ def test_settings() -> None:
 def test_a_wrong_setting_is_named(name: str, text: str) -> None:
     with pytest.raises(RequestError, match=name):
         options.from_environment({name: text})
+
+
+@pytest.mark.parametrize("text", ["a?" * 500_000, "eyJ-" * 20_000, "a?b=" * 20_000])
+def test_cleaning_takes_time_by_length_alone(text: str) -> None:
+    start = time.process_time()
+    answers.cleaned(text)
+    faults.Door("s3://b").clean(text)
+    assert time.process_time() - start < 5  # it was minutes where time grows by its square
+
+
+class Canceling:
+    """Jobs that only count who was canceled."""
+
+    def __init__(self) -> None:
+        self.canceled: list[str] = []
+
+    def cancel(self, job_id: str) -> None:
+        self.canceled.append(job_id)
+
+
+def test_a_job_ends_when_all_who_wait_for_it_have_canceled() -> None:
+    jobs = Canceling()
+    service = Service(engine=cast(Any, None), folders=(), _jobs=cast(Any, jobs))
+    first, second = Ticket("a", job_id="x"), Ticket("b", job_id="x")
+    service._waiting["x"] = [first, second]
+    assert not service.cancel(first)
+    assert jobs.canceled == []
+    assert service.cancel(second)
+    assert jobs.canceled == ["x"]
+
+
+def test_without_a_storage_all_outputs_are_kept_if_one_is_too_large(tmp_path: Path) -> None:
+    sizes = {"a.mp4": 4, "b.mp4": 7}
+    files = [file(tmp_path, name, size) for name, size in sizes.items()]
+    made = tuple(OutputFile(f.stem, f, Probe("video")) for f in files)
+
+    def result(artifacts: tuple[Artifact, ...]) -> Result:
+        return Result("r", Status.SUCCEEDED, "w@1", artifacts, {}, None, {})
+
+    with pytest.raises(StorageError, match="kept in"):
+        _store(made, Inlined(None, "r.json", most=10), "r", tmp_path / "kept", result)
+    waiting = kept.find("r", tmp_path / "kept")
+    assert [p.name for p in waiting.pending] == ["a", "b"]
+    assert kept.send(waiting.folder, LocalStorage(tmp_path / "out")).artifacts[1].bytes == 7
+
+
+def test_what_an_inline_job_could_not_store_knows_its_destination(tmp_path: Path) -> None:
+    storage = open_storage(str(tmp_path / "out"))
+    assert destination_of(Inlined(storage, "r.json")) == destination_of(storage)
