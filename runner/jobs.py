@@ -21,6 +21,7 @@ from runner.storage.naming import Fields
 @dataclass
 class _Running:
     request: str
+    storage: Storage
     canceled: threading.Event = field(default_factory=threading.Event)
     result: Future[Result] = field(default_factory=Future[Result])
     reports: list[Report] = field(default_factory=list[Report])
@@ -52,13 +53,17 @@ class Jobs:
         id belongs to another request, and what `run` raises.
         """
         request = fingerprint(ready, rehearsal=how.get("prepare") is not None)
-        own = _Running(request, reports=[report])
+        own = _Running(request, storage, reports=[report])
         with self._lock:
             running = self._running.setdefault(ready.job.id, own)
         if running is not own:
             _require_same(ready, running.request, request)
             running.reports.append(report)
-            return running.result.result()
+            result = running.result.result()
+            if storage is running.storage:
+                return result
+            # Found by this caller's storage: its own addresses, and the bytes for its own answer.
+            return _still_there(result, storage) or result
         try:
             result = stored(ready, storage, request) or run(
                 ready,

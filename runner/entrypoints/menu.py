@@ -4,10 +4,11 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import quote
 
 from runner import check, parameters, workflow
 from runner.comparison import compare
-from runner.errors import UnknownWorkflow
+from runner.errors import InvalidParameters, UnknownWorkflow
 from runner.parameters import MEDIA, ROWS, Parameter
 from runner.shape import mapping, sequence
 from runner.workflow import Document, Workflow
@@ -43,7 +44,7 @@ def request(document: Document, folders: Sequence[Path]) -> dict[str, Any]:
     found = parameters.read(document)
     values = {p.name: _for_callers(p, p.default) for p in found if not _is_missing(p)}
     reference, about = _reference(document, folders)
-    notes = [*about, *_missing(found), *_files(found)]
+    notes = [*about, *_missing(found), *_refused(found, values), *_files(found)]
     body = {"input": {"workflow": reference, "params": values}}
     return {
         "reference": reference,
@@ -101,13 +102,24 @@ def _for_callers(parameter: Parameter, value: Any) -> Any:
 
 
 def _address(name: Any) -> str:
-    return ELSEWHERE + PurePosixPath(str(name)).name
+    return ELSEWHERE + quote(PurePosixPath(str(name)).name)
 
 
 def _missing(found: Sequence[Parameter]) -> Iterator[str]:
     for parameter in found:
         if parameter.required and _is_missing(parameter):
             yield f"{parameter.name} is required and has no value here"
+
+
+def _refused(found: Sequence[Parameter], values: Mapping[str, Any]) -> Iterator[str]:
+    """What a service would say of the values that are there."""
+    missing = {p.name for p in found if p.required and _is_missing(p)}
+    try:
+        parameters.validate(found, values)
+    except InvalidParameters as error:
+        for problem in error.problems:
+            if problem.parameter not in missing:
+                yield f"{problem.parameter}: {problem.message}"
 
 
 def _is_missing(parameter: Parameter) -> bool:

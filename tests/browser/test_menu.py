@@ -150,7 +150,7 @@ def test_files_become_addresses_to_fill_in(editor: Editor, settings: Settings) -
     request, said = copied(editor)
     params = request["input"]["params"]
     [row] = params["keyframes"]
-    assert row == {"image_url": "https://example.com/a b.png", "frame_position": "first"}
+    assert row == {"image_url": "https://example.com/a%20b.png", "frame_position": "first"}
     assert params["audio_url"] == "https://example.com/voice.wav"
     assert "keyframes, audio_url" in said
     found = parameters.read(workflows.find("ltx2-keyframes-lipsync@1", settings.workflows).document)
@@ -162,6 +162,13 @@ def test_a_required_value_that_is_missing_is_said(editor: Editor) -> None:
     request, said = copied(editor)
     assert "image_url" not in request["input"]["params"]
     assert "image_url is required and has no value here" in said
+
+
+def test_what_a_service_would_refuse_is_said(editor: Editor) -> None:
+    editor.open_template("ltx2-keyframes-audio")
+    editor.set(keyframes=json.dumps([{"image": "a.png", "position": 1.5}]))
+    _, said = copied(editor)
+    assert "keyframes[0].frame_position: 1.5 is not between 0 and 1" in said
 
 
 def test_a_changed_graph_is_no_released_version(editor: Editor) -> None:
