@@ -9,7 +9,7 @@ BIN := .venv/bin
 # An existing checkout, if COMFYUI_DIR names one; else the pinned ComfyUI is unpacked to vendor/comfyui.
 COMFYUI := $(if $(COMFYUI_DIR),,vendor/comfyui/.unpacked)
 
-.PHONY: help setup demo test faults soak check docs pictures bench image browser parity edit lock clean
+.PHONY: help setup demo test faults soak check docs pictures bench image browser parity edit pack lock clean
 help:      ## this list
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */\1\t/' | expand -t 12
 
@@ -55,6 +55,15 @@ parity: setup  ## our conversion against the real editor's, on every official te
 
 edit: setup  ## the graph editor with the pack loaded, on stand-in weights
 	$(BIN)/callsheet edit wan-t2v --rehearse
+
+PACK ?= build/callsheet
+pack:      ## the node pack with the workflows as its templates, to be copied into any ComfyUI's custom_nodes/
+	rm -rf $(PACK) && mkdir -p $(dir $(PACK)) && cp -r custom_nodes/callsheet $(PACK)
+	find $(PACK) -name __pycache__ -prune -exec rm -r {} +
+	mkdir $(PACK)/example_workflows
+	for folder in workflows/*/; do \
+		cp "$$(ls $$folder*.json | sort -V | tail -n 1)" $(PACK)/example_workflows/$$(basename $$folder).json; \
+	done
 
 LOCK = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header --quiet --extra comfy

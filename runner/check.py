@@ -2,7 +2,8 @@
 
 import dataclasses
 import difflib
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +40,8 @@ def check(document: Document, object_info: ObjectInfo) -> tuple[Finding, ...]:
     except WorkflowError as error:
         return (*found, Finding("broken", "file", "", error.message, "mend it in the editor"))
     needed = {model.name: model for model in models.needed(document)}
+    if not any(finding.kind == "output" for finding in found):
+        found += _without_result(prompt, object_info)
     found += _unknown_nodes(document, object_info)
     found += _browser_only(prompt, object_info)
     for node_id in sorted(needed_nodes(prompt, object_info)):
@@ -47,12 +50,23 @@ def check(document: Document, object_info: ObjectInfo) -> tuple[Finding, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def saves_something(document: Document) -> bool:
+    """Whether a node looks as if it saved or showed something: a guess, without definitions. Pure."""
+    return any(
+        re.search(
+            "save|preview|show", str(node.get("type") or node.get("class_type")), re.IGNORECASE
+        )
+        or "filename_prefix" in mapping(node.get("inputs"))
+        for node in workflow.all_nodes(document)
+    )
+
+
 # --- the contract -----------------------------------------------------------------------------
 
 
 def _contract(document: Document) -> Iterator[Finding]:
     try:
-        parameters.read(document)
+        yield from _unfit(parameters.read(document))
     except WorkflowError as error:
         yield Finding("parameters", "parameters", "", error.message, "mend the parameter nodes")
     definitions = sequence(mapping(document.get("definitions")).get("subgraphs"))
@@ -66,6 +80,14 @@ def _contract(document: Document) -> Iterator[Finding]:
                     f"stands inside the subgraph {graph.get('name')}, where no caller can reach it",
                     "move it to the root graph and link it to an input of the subgraph",
                 )
+
+
+def _unfit(found: Sequence[Parameter]) -> Iterator[Finding]:
+    by_name = {parameter.name: parameter for parameter in found}
+    for problem in parameters.unfit(found):
+        own = by_name[problem.parameter.partition("[")[0]]
+        yield Finding("unfit_parameter", own.title, own.node_id, str(problem),
+                      "give it a value within its limits, or widen them")  # fmt: skip
 
 
 def _outputs(document: Document, object_info: ObjectInfo) -> Iterator[Finding]:
@@ -90,6 +112,15 @@ def _outputs(document: Document, object_info: ObjectInfo) -> Iterator[Finding]:
     if not chosen:
         yield Finding("no_outputs", "App view", "", "names no outputs, so it shows no form",
                       "choose the outputs in the App builder", error=False)  # fmt: skip
+
+
+def _without_result(prompt: ApiPrompt, object_info: ObjectInfo) -> Iterator[Finding]:
+    classes = {str(node.get("class_type")) for node in prompt.values()}
+    if not any(
+        mapping(object_info.get(c, {"output_node": True})).get("output_node") for c in classes
+    ):
+        yield Finding("no_output_node", "file", "", "nothing in it saves or shows anything",
+                      workflow.ADD_SAVING)  # fmt: skip
 
 
 def _output(node_id: str, title: str, message: str) -> Finding:

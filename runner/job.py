@@ -33,6 +33,15 @@ class Job:
         return str(uuid.uuid5(_PROMPT_NAMESPACE, f"{self.id}#{attempt}"))
 
 
+@dataclass(frozen=True)
+class Deadlines:
+    """How long a render may take, in seconds."""
+
+    total: float = 6 * 3600.0  # from the wish to render to the end, a second attempt included
+    queue: float = 3600.0  # until it starts
+    stalled: float = 1800.0  # without a message; one node may work so long without a word
+
+
 def new_job_id(workflow_name: str, now: datetime) -> str:
     """A job id that sorts by time and says what it was: `wan-t2v-20260131-235959-3f9a`."""
     return f"{workflow_name}-{now:%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
@@ -121,6 +130,7 @@ class Result:
     rehearsal: bool = False
     notes: tuple[str, ...] = ()  # what was not as asked for, for people
     request: str = ""  # fingerprint of what was asked for
+    moments: Mapping[str, str | int] = field(default_factory=dict[str, str | int])
 
     def to_dict(self) -> dict[str, Any]:
         return {**vars(self), "artifacts": [_artifact(a) for a in self.artifacts]}

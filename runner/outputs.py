@@ -16,10 +16,10 @@ from av.container import InputContainer
 from av.stream import Stream
 from PIL import Image
 
-from runner.errors import OutputMissing
+from runner.errors import OutputMissing, WorkflowError
 from runner.job import Outcome, OutputFile, Probe, Saved
 from runner.shape import mapping, sequence
-from runner.workflow import linear_data
+from runner.workflow import ADD_SAVING, linear_data
 
 _PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".gif"}  # FFmpeg decodes no animated WebP
 _MEDIA = {".mp4", ".webm", ".mov", ".mkv", ".flac", ".mp3", ".wav", ".opus", ".ogg", ".m4a"}
@@ -44,12 +44,15 @@ def expected(
     """Which nodes' files are the outputs. Pure.
 
     Those that App view names, in its order; in a file that names none, all that save or show.
+    Raises WorkflowError if there are none.
     """
     saving = {
         node_id: str(mapping(node.get("_meta")).get("title") or node["class_type"])
         for node_id, node in prompt.items()
         if mapping(object_info.get(node["class_type"])).get("output_node")
     }
+    if not saving:
+        raise WorkflowError(f"nothing in the file saves or shows anything; {ADD_SAVING}")
     listed = map(str, sequence(linear_data(document).get("outputs")))
     chosen = {node_id: saving[node_id] for node_id in listed if node_id in saving}
     return Expected(chosen or saving, chosen=bool(chosen))

@@ -2,21 +2,24 @@
 
 import copy
 import difflib
+import itertools
 import json
 import math
 import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
-
-from jsonschema import Draft202012Validator, TypeChecker, ValidationError, validators
-from jsonschema.protocols import Validator
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from runner.errors import InvalidParameters, Problem, WorkflowError
 from runner.graph import is_api_format
 from runner.shape import mapping, sequence
 from runner.workflow import Document, linear_data, nodes, title
+
+if TYPE_CHECKING:  # importing it takes longer than completing a line
+    from jsonschema import ValidationError
+    from jsonschema.protocols import Validator
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -192,7 +195,7 @@ def _broken(parameter: Parameter) -> Iterator[str]:
         yield f"{where}: {parameter.name!r} is no name; take small letters, digits and _"
     for limit in _LIMIT_WIDGETS & parameter.widgets.keys():
         value: Any = parameter.widgets[limit]
-        if not _finite(_TYPES, value):
+        if not _finite(value):
             yield f"{where}: {limit} {value!r} is not a number"
     if parameter.kind == "integer":
         for choice in parameter.choices:
@@ -231,7 +234,7 @@ def validate(parameters: Sequence[Parameter], given: Mapping[str, Any]) -> dict[
 
     Raises InvalidParameters with every problem at once.
     """
-    errors = _Validator(schema(parameters, name="params")).iter_errors(dict(given))
+    errors = _validator()(schema(parameters, name="params")).iter_errors(dict(given))
     by_name = {p.name: p for p in parameters}
     # A value out of range is mostly off its step as well: the first is enough to mend it.
     ordered = sorted(errors, key=lambda error: error.validator == "x-step")
@@ -243,10 +246,30 @@ def validate(parameters: Sequence[Parameter], given: Mapping[str, Any]) -> dict[
             problems.setdefault(name, Problem(ascii(name), "holds half a character: not UTF-8"))
     wrong = {name.partition("[")[0] for name in problems}
     for parameter in (p for p in parameters if p.name not in wrong):
-        problems |= {problem.parameter: problem for problem in _repeated(parameter, given)}
+        found = (*_repeated(parameter, given), *_misplaced(parameter, given))
+        problems |= {problem.parameter: problem for problem in found}
     if problems:
         raise InvalidParameters(list(problems.values()))
     return {p.name: _resolve(p, given.get(p.name)) for p in parameters}
+
+
+def unfit(parameters: Sequence[Parameter]) -> list[Problem]:
+    """What a file says of its parameters and cannot keep: limits that allow nothing, a default outside them."""
+    problems: list[Problem] = []
+    for p in parameters:
+        if p.kind == "choice" and not p.choices:
+            problems.append(Problem(p.name, "offers no choices"))
+        elif p.kind in ("integer", "number") and "enum" not in p.limits:
+            low, high = p.limits["minimum"], p.limits["maximum"]
+            if low > high:
+                problems.append(Problem(p.name, f"no value lies between {low} and {high}"))
+    wrong = {problem.parameter for problem in problems}
+    used = [p for p in parameters if p.name not in wrong and not p.required]
+    try:
+        validate(used, {p.name: p.default for p in used if p.default is not None})
+    except InvalidParameters as error:
+        problems += [Problem(e.parameter, f"its default {e.message}") for e in error.problems]
+    return problems
 
 
 _ROW = re.compile(r"(?:^|; )row ([0-9]+): ")
@@ -455,12 +478,12 @@ def _keyframes_limits(widgets: Mapping[str, Any]) -> Schema:
 
 
 def _speakers_limits(widgets: Mapping[str, Any]) -> Schema:
-    number = {"type": "number", "minimum": 0}
+    number, length = {"type": "number", "minimum": 0}, {"type": "number", "exclusiveMinimum": 0}
     cells: Schema = {
         "audio_url": _media_limits(widgets, "audio"),
         "bbox": {
             "type": ["array", "null"],
-            "items": number,
+            "prefixItems": [number, number, length, length],
             "minItems": 4,
             "maxItems": 4,
             "description": "Where the speaker is seen: x, y of the upper left corner, width and "
@@ -560,28 +583,41 @@ def _typed(kind: str, text: str) -> Any:
 # --- validation: jsonschema finds, we say it ------------------------------------------------
 
 
-def _finite(_checker: TypeChecker, value: Any) -> bool:
+def _finite(value: Any) -> bool:
     if isinstance(value, bool):
         return False
     return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _on_step(_validator: Any, step: Mapping[str, float], value: Any, _schema: Any) -> Any:
-    if _finite(_TYPES, value) and not _is_multiple(value - step["from"], step["by"]):
+    from jsonschema import ValidationError
+
+    try:
+        wrong = _finite(value) and not _is_multiple(value - step["from"], step["by"])
+    except OverflowError:  # far beyond the limits, and told by them
+        return
+    if wrong:
         yield ValidationError("not on the step")
 
 
-_TYPES: TypeChecker = Draft202012Validator.TYPE_CHECKER.redefine("number", _finite)
-_extend = cast(Callable[..., Callable[[Schema], Validator]], validators.extend)
-_Validator = _extend(
-    Draft202012Validator,
-    {"x-step": _on_step, "multipleOf": None},  # x-step says it better
-    type_checker=_TYPES,
-)
+@cache
+def _validator() -> "Callable[[Schema], Validator]":
+    from jsonschema import Draft202012Validator, validators
+
+    extend = cast("Callable[..., Callable[[Schema], Validator]]", validators.extend)
+    return extend(
+        Draft202012Validator,
+        {"x-step": _on_step, "multipleOf": None},  # x-step says it better
+        type_checker=Draft202012Validator.TYPE_CHECKER.redefine("number", _is_number),
+    )
+
+
+def _is_number(_checker: Any, value: Any) -> bool:
+    return _finite(value)
 
 
 def _problems(
-    error: ValidationError, parameters: Mapping[str, Parameter], given: Mapping[str, Any]
+    error: "ValidationError", parameters: Mapping[str, Parameter], given: Mapping[str, Any]
 ) -> list[Problem]:
     path = list(error.absolute_path)
     if len(path) > 1:
@@ -601,7 +637,7 @@ def _problems(
 
 
 def _row_problems(
-    error: ValidationError, path: Sequence[str | int], kind: RowKind, given: Mapping[str, Any]
+    error: "ValidationError", path: Sequence[str | int], kind: RowKind, given: Mapping[str, Any]
 ) -> list[Problem]:
     """Of one row of a list: `keyframes[1].frame_position: 1.5 is not between 0 and 1`."""
     row, value = f"{path[0]}[{path[1]}]", cast(Any, error.instance)
@@ -624,9 +660,11 @@ def _wrong_cell(key: str, kind: RowKind, value: Any, keyword: str) -> str:
     if media := kind.cells[key].media:
         return _EMPTY if keyword == "minLength" else f"{shown} is not {_TYPE_NAMES[media]}"
     match key, keyword:
+        case "bbox", "exclusiveMinimum" if all(_finite(n) and n >= 0 for n in value):
+            return f"{shown} has no area; width and height are above 0"
         case "bbox", _:
             return f"{shown} is not x, y, width, height: four numbers of 0 or more"
-        case "frame_position", _ if not _finite(_TYPES, value):
+        case "frame_position", _ if not _finite(value):
             return f"{shown} is not first, last or a number between 0 and 1"
         case _, "type":
             return f"{shown} is not a number"
@@ -638,12 +676,19 @@ _PLACES: Mapping[Any, float] = {"first": 0, "last": 1}
 
 
 def _repeated(parameter: Parameter, given: Mapping[str, Any]) -> Iterator[Problem]:
-    """Rows that say the same where each must say something else."""
+    """Rows that say the same where each must say something else.
+
+    A first row that says nothing is at `first`, a last one at `last`.
+    """
     kind = ROWS.get(parameter.kind)
     if kind is None or not kind.once:
         return
     seen: dict[Any, int] = {}
     cells = [mapping(row).get(kind.once) for row in sequence(given.get(parameter.name))]
+    if cells and cells[0] is None:
+        cells[0] = "first"
+    if cells and cells[-1] is None:
+        cells[-1] = "last"
     for index, cell in enumerate(cells):
         earlier = index if cell is None else seen.setdefault(_PLACES.get(cell, cell), index)
         if earlier != index:
@@ -652,6 +697,45 @@ def _repeated(parameter: Parameter, given: Mapping[str, Any]) -> Iterator[Proble
                 f"{parameter.name}[{index}].{kind.once}",
                 f"{_short(cell)} is the place of {where} ({_short(cells[earlier])}), too",
             )
+
+
+_A_MILLIONTH = 1e-6  # of a picture: 0.9 + 0.1 may be above 1 to a computer
+
+
+def _misplaced(parameter: Parameter, given: Mapping[str, Any]) -> Iterator[Problem]:
+    """Boxes of speakers that leave the picture, or overlap: no voice could be told its face.
+
+    A box is in shares where no number of it is above 1. A mask stands for its row's box.
+    """
+    if parameter.kind != "speakers":
+        return
+    rows = [mapping(row) for row in sequence(given.get(parameter.name))]
+    boxes = {i: row["bbox"] for i, row in enumerate(rows) if row.get("bbox")}
+    for index, box in boxes.items():
+        ends = {"x + width": box[0] + box[2], "y + height": box[1] + box[3]}
+        for side, end in ends.items() if _in_shares(box) else ():
+            if end > 1 + _A_MILLIONTH:
+                said = (
+                    f"{_short(box)} leaves the picture: {side} is {_number(end)} of it, at most 1"
+                )
+                yield Problem(f"{parameter.name}[{index}].bbox", said)
+    used = [(i, box) for i, box in boxes.items() if not rows[i].get("mask_url")]
+    for (first, one), (second, other) in itertools.pairwise(used):  # there are two at most
+        if _in_shares(one) == _in_shares(other) and _overlap(one, other):
+            said = f"{_short(other)} overlaps {parameter.name}[{first}].bbox ({_short(one)})"
+            yield Problem(f"{parameter.name}[{second}].bbox", said)
+
+
+def _in_shares(box: Sequence[float]) -> bool:
+    return all(number <= 1 for number in box)
+
+
+def _overlap(one: Sequence[float], other: Sequence[float]) -> bool:
+    return all(
+        min(one[axis] + one[axis + 2], other[axis] + other[axis + 2]) - max(one[axis], other[axis])
+        > _A_MILLIONTH
+        for axis in (0, 1)
+    )
 
 
 def _unknown(name: str, parameters: Mapping[str, Parameter]) -> Problem:
@@ -687,7 +771,7 @@ def _wrong(parameter: Parameter, value: Any, keyword: str) -> str:
             return f"{shown} is not {_TYPE_NAMES[parameter.kind]}{_bad_json(value)}; write {ROWS[parameter.kind].shape}"
         case "type" if parameter.kind != "choice":
             return f"{shown} is not {_TYPE_NAMES[parameter.kind]}"
-        case "enum" if parameter.kind == "integer" and _finite(_TYPES, value):
+        case "enum" if parameter.kind == "integer" and _finite(value):
             return _no_choice(value, limits["enum"])
         case "type" | "enum":
             near = difflib.get_close_matches(str(value), parameter.choices, n=1)
@@ -734,12 +818,11 @@ def _off_step(value: float, limits: Mapping[str, Any]) -> str:
     low, by = limits["x-step"]["from"], limits["x-step"]["by"]
     below = low + (value - low) // by * by
     near = [n for n in (below, below + by) if _within(n, limits)]
-    return (
-        f"{_number(value)} is not {_step_rule(limits)}; nearest {' or '.join(map(_number, near))}"
-    )
+    return f"{_number(value)} is not {step_rule(limits)}; nearest {' or '.join(map(_number, near))}"
 
 
-def _step_rule(limits: Mapping[str, Any]) -> str:
+def step_rule(limits: Mapping[str, Any]) -> str:
+    """Which numbers a parameter with an `x-step` takes, in words: `a multiple of 16`, `4k+1`. Pure."""
     low, by = limits["x-step"]["from"], limits["x-step"]["by"]
     if "multipleOf" in limits:
         return f"a multiple of {_number(by)}"

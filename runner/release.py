@@ -14,7 +14,7 @@ from runner import contract, parameters, wording
 from runner import workflow as workflows
 from runner.comparison import Comparison, compare
 from runner.contract import Bump, Change, Contract
-from runner.errors import InvalidParameters, RequestError, WorkflowError
+from runner.errors import RequestError, WorkflowError
 from runner.graph.soundness import require_sound
 from runner.shape import mapping, sequence
 from runner.workflow import Document, Version, info, linear_data, nodes
@@ -199,7 +199,7 @@ def _require_free(name: str, wanted: Version | None, known: set[Version]) -> Non
 
 def _chosen(name: str, base: Version, wanted: Version | None, comparison: Comparison) -> Version:
     if comparison.same:
-        raise ReleaseRefused(f"nothing but layout has changed since {name}@{_text(base)}",
+        raise ReleaseRefused(f"nothing has changed since {name}@{_text(base)}; layout does not count",
                              reason="unchanged", newest=_text(base))  # fmt: skip
     needed = next_version(base, comparison.bump)
     if wanted is None:
@@ -257,21 +257,7 @@ def _broken_outputs(document: Document, found: Contract) -> Iterator[str]:
 
 
 def _broken_parameters(found: Contract) -> Iterator[str]:
-    """Choices without a choice, limits without a value between, defaults outside their own limits."""
-    for parameter in found.parameters:
-        limits = parameter.limits
-        if parameter.kind == "choice" and not parameter.choices:
-            yield f"{parameter.name} offers no choices"
-        low, high = limits.get("minimum", 0), limits.get("maximum", limits.get("minimum", 0))
-        if low > high:
-            yield f"{parameter.name}: no value lies between {low} and {high}"
-    by_name = {p.name: p for p in found.parameters if not p.required and p.default is not None}
-    try:
-        parameters.validate(found.parameters, {n: p.default for n, p in by_name.items()})
-    except InvalidParameters as error:
-        for problem in error.problems:
-            if problem.parameter.partition("[")[0] in by_name:  # or one of its rows
-                yield f"the default of {problem}"
+    yield from map(str, parameters.unfit(found.parameters))
 
 
 # --- the changelog -------------------------------------------------------------------------------

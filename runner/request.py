@@ -55,6 +55,7 @@ def check(job: Job, workflow: Workflow) -> Ready:
         return Ready(job, workflow, {}, workflow.document, found, pending=job.params)
     named = {name: value for name, value in job.params.items() if name not in single}
     values = parameters.validate(found, named)
+    _require_fit(workflow, named)
     document = parameters.fill(workflow.document, found, values)
     return Ready(job, workflow, values, document, found, single, _seeds(found))
 
@@ -65,6 +66,19 @@ def _declared(workflow: Workflow) -> Sequence[Parameter]:
     require_sound(workflow.document)
     _require_own_names(output_names(workflow.document))
     return parameters.read(workflow.document)
+
+
+def _require_fit(workflow: Workflow, given: Mapping[str, Any]) -> None:
+    """Raises WorkflowError if the file's own value stands in for one that is left out, and is none."""
+    used = [p for p in _unfit(workflow) if given.get(p.parameter.partition("[")[0]) is None]
+    if used:
+        said = "; ".join(map(str, used))
+        raise WorkflowError(f"the file breaks its own limits: {said}")
+
+
+@lru_cache(maxsize=64)
+def _unfit(workflow: Workflow) -> Sequence[Problem]:
+    return parameters.unfit(_declared(workflow))
 
 
 def _require_own_names(outputs: Sequence[str]) -> None:

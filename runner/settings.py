@@ -9,8 +9,8 @@ from pathlib import Path
 import platformdirs
 
 from runner import volumes
-from runner.comfy.supervisor import Deadlines
 from runner.errors import RequestError
+from runner.job import Deadlines
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 

@@ -161,6 +161,19 @@ def output_names(document: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(by_id[str(node_id)] for node_id in chosen if str(node_id) in by_id)
 
 
+ADD_SAVING = "add a node that does, such as Save Video, Save Image or Preview Image"
+
+
+def all_nodes(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Every node of a UI file, those of its subgraphs too, or of an API file. Pure."""
+    if "nodes" not in document:
+        yield from map(mapping, document.values())
+        return
+    graphs = sequence(mapping(document.get("definitions")).get("subgraphs"))
+    for graph in (document, *map(mapping, graphs)):
+        yield from map(mapping, sequence(graph.get("nodes")))
+
+
 def linear_data(document: Mapping[str, Any]) -> Mapping[str, Any]:
     """`extra.linearData`: App view's inputs and outputs; empty if the file has none. Pure."""
     return mapping(mapping(document.get("extra")).get("linearData"))

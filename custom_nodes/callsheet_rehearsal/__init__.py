@@ -1,4 +1,5 @@
-"""Lets ComfyUI run Callsheet's stand-in weights; inert for every other file. Adds no nodes.
+"""Lets ComfyUI run Callsheet's stand-in weights; inert for every other file, but that torch
+has one thread. Adds no nodes.
 
 A stand-in has the safetensors metadata key `callsheet_rehearsal`, or a tensor whose name begins with it
 where a loader hands the tensors on alone. For such a file, and only then:
@@ -222,6 +223,10 @@ def _convolve(module, usual, input, weight, bias, autopad=None):
         input, weight, bias, padding, module.stride, module.dilation, module.groups
     )
 
+
+# The tensors are tiny: more threads only wait for each other. And another number of threads rounds
+# otherwise, which keyframes that are not at full strength show as other frames.
+torch.set_num_threads(1)
 
 if not hasattr(comfy.sd.load_clip, "rehearses"):  # the pack may be imported twice
     comfy.sd.load_clip = accept_stand_ins(comfy.sd.load_clip)

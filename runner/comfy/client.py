@@ -397,7 +397,12 @@ class Comfy:
             maybe_there = True
             self._submitted.add(prompt_id)
             self._sent.add(prompt_id)
-            answer = self._post("/prompt", body)
+            try:
+                answer = self._post("/prompt", body)
+            except PromptRejected:
+                self._submitted.discard(prompt_id)
+                self._sent.discard(prompt_id)
+                raise
             self._sent.discard(prompt_id)
             if answer.status == 200:
                 answer.json()  # one that breaks off is asked for again
@@ -413,7 +418,8 @@ class Comfy:
         # A 200 with node errors runs only a part of the graph: that is no success.
         if answer.status != 200 or said.get("node_errors"):
             if answer.status == 200:
-                self.cancel(prompt_id)
+                with contextlib.suppress(EngineError):  # whoever follows it ends it for certain
+                    self.cancel(prompt_id)
             raise _rejection(said, prompt, workflow)
 
     def _get(self, path: str, within: float | None = None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.comfy import waiting
-from runner.comfy.client import ApiPrompt, Comfy, Message
+from runner.comfy.client import TICK, ApiPrompt, Comfy, Message
 from runner.comfy.engine import Engine
 from runner.errors import (
     Canceled,
@@ -24,21 +24,12 @@ from runner.errors import (
     RanTooLong,
     Stalled,
 )
-from runner.job import Job, Outcome
+from runner.job import Deadlines, Job, Outcome
 
 FREE_WITHIN = 2.0  # seconds for an engine to let a job go before it is started anew
 SHORTEST = 0.1  # seconds for an answer, at least
 _PROGRESS = ("execution_start", "execution_cached", "executing", "progress", "progress_state",
              "progress_text", "executed", "preview")  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Deadlines:
-    """How long a render may take, in seconds."""
-
-    total: float = 6 * 3600.0  # from the wish to render to the end, a second attempt included
-    queue: float = 3600.0  # until it starts
-    stalled: float = 1800.0  # without a message; one node may work so long without a word
 
 
 @dataclass(frozen=True)
@@ -71,7 +62,7 @@ def render(
     DiskFull, ExecutionFailed; then the engine is free, or given up so that the next job starts it anew.
     """
     watch = _Watch(deadlines, clock, canceled)
-    with _turn(engine, watch):
+    with _turn(engine, watch, see):
         try:
             return _attempt(order, engine, watch, see)
         except (EngineUnavailable, Stalled) as error:
@@ -140,9 +131,13 @@ def _attempt(
     except EngineUnavailable:
         engine.give_up(comfy)
         raise
-    except (Interrupted, ExecutionFailed, DiskFull, PromptRejected):
-        raise  # there is nothing to end
-    except BaseException:  # a deadline, a cancel, or what `see` raises
+    except (Interrupted, ExecutionFailed, DiskFull):
+        raise  # it has ended
+    except PromptRejected as error:
+        if error.details.get("nodes"):  # without them, ComfyUI may have begun
+            _let_go(engine, comfy, watch.prompt_id)
+        raise
+    except BaseException:  # a deadline, a cancel, InvalidParameters by its nodes, what `see` raises
         _let_go(engine, comfy, watch.prompt_id)
         raise
 
@@ -192,11 +187,15 @@ def _let_go(engine: Engine, comfy: Comfy, prompt_id: str) -> bool:
 
 
 @contextlib.contextmanager
-def _turn(engine: Engine, watch: "_Watch") -> Generator[None]:
-    with contextlib.ExitStack() as stack:
-        with waiting.watched(watch.look):
-            stack.enter_context(waiting.held(engine.turn))
+def _turn(engine: Engine, watch: "_Watch", see: See) -> Generator[None]:
+    with waiting.watched(watch.look):
+        while not engine.turn.acquire(timeout=waiting.TICK):
+            waiting.look()
+            see(TICK, watch.clock())  # it is queued, and the caller learns of it
+    try:
         yield
+    finally:
+        engine.turn.release()
 
 
 class _Watch:

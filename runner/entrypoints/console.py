@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
@@ -16,7 +18,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
-from runner.errors import InvalidParameters, RunnerError
+from runner.errors import InvalidParameters, Problem, RunnerError
 from runner.job import Artifact, Progress, Report, Result
 
 if TYPE_CHECKING:  # only named here: importing them takes longer than showing a list
@@ -116,14 +118,19 @@ def show_result(result: Result) -> None:
         out.print(f"[bold green]{escape(artifact.name)}[/]  {escape(artifact.location)}",
                   highlight=False, soft_wrap=True)  # fmt: skip
         out.print(f"  [dim]{_described(artifact)}[/]", highlight=False)
-    times = "  ".join(f"{stage} {seconds:.1f} s" for stage, seconds in result.timings.items())
-    seed = f"  seed {result.seed}" if result.seed is not None else ""
-    out.print(f"  [dim]{escape(result.workflow)}{seed}  {times}[/]", highlight=False)
+    seed = [f"seed {result.seed}"] if result.seed is not None else []
+    times = [f"{stage} {seconds:.1f} s" for stage, seconds in result.timings.items()]
+    for line in _flowed([result.workflow, *seed, *times], out.width - 2):
+        _say(Text(line, "dim"), 2)
     for note in result.notes:
         out.print(Text.assemble(("  note  ", "yellow"), note), highlight=False, soft_wrap=True)
     if result.rehearsal:
         out.print("  [dim]rehearsed on stand-in weights: graph, parameters, timing, sizes and sound "
                   "are real; the picture is not[/]", highlight=False)  # fmt: skip
+
+
+def show_note(said: str) -> None:
+    err.print(Text.assemble(("note  ", "yellow"), said), soft_wrap=not err.is_terminal)
 
 
 def show_path(what: str, path: Path) -> None:
@@ -151,44 +158,100 @@ def show_workflow(
     outputs: tuple[str, ...],
     needed: tuple[Model, ...],
     packs: tuple[str, ...],
+    *,
+    unfit: tuple[Problem, ...] = (),
+    example: str = "",
 ) -> None:
-    head = Text.assemble((workflow.reference, "bold"), f"  {workflow.description}\n")
-    out.print(head, highlight=False)
+    """Everything a caller wants to know. `unfit`: what the file itself gives and its limits refuse."""
+    _say(Text.assemble((workflow.reference, "bold"), f"  {workflow.description}"))
     for parameter in parameters:
-        facts = (parameter.kind, _limits(parameter), _default(parameter))
-        said = Text("  ·  ".join(fact for fact in facts if fact), "dim")
-        name = Text(parameter.name, "bold")
-        line = Text("  ").join((name, said))
-        if line.cell_len + 2 <= out.width:
-            out.print(Padding(line, (0, 0, 0, 2), expand=False))
-        else:
-            out.print(Padding(name, (0, 0, 0, 2), expand=False))
-            out.print(Padding(said, (0, 0, 0, 6), expand=False))
-        if parameter.description:
-            text = Padding(Text(parameter.description), (0, 0, 0, 6), expand=False)
-            out.print(text, width=min(WIDEST, out.width))
-    out.print(f"\n[bold]outputs[/]  {escape(', '.join(outputs)) or 'none named'}")
+        out.print()
+        _show_parameter(parameter)
+        for problem in unfit:
+            if problem.parameter.partition("[")[0] == parameter.name:
+                _say(Text(f"broken: {problem.message}", "red"), 6)
+    out.print()
+    _say(Text.assemble(("outputs", "bold"), f"  {', '.join(outputs) or _unnamed(workflow)}"))
     if needed:
         out.print("\n[bold]models[/]")
-        for model in needed:
-            out.print(
-                f"  {escape(f'{model.directory}/{model.name}')}", highlight=False, soft_wrap=True
-            )
+        for model in needed:  # a file's name stays whole
+            out.print(Text(f"  {model.directory}/{model.name}"), soft_wrap=True)
     if packs:
         out.print(f"\n[bold]node packs[/]  {escape(', '.join(packs))}", highlight=False)
+    if example:
+        out.print("\n[bold]try it[/]")
+        out.print(Text(example, "cyan"), soft_wrap=True)
 
 
-def show_findings(workflow: Workflow, findings: tuple[Finding, ...]) -> None:
+def _show_parameter(parameter: Parameter) -> None:
+    facts = [fact for fact in (parameter.kind, _limits(parameter), _default(parameter)) if fact]
+    for number, line in enumerate(_flowed([parameter.name, *facts], out.width - 6)):
+        text = Text(f"  {line}" if number == 0 else line, "dim")
+        if number == 0:
+            text.stylize("not dim bold", 2, 2 + len(parameter.name))
+        text.highlight_regex(r"required$", "not dim yellow")
+        _say(text, 0 if number == 0 else 6)
+    if parameter.description:
+        _say(Text(parameter.description), 6, width=WIDEST)
+
+
+def _flowed(parts: list[str], width: int) -> list[str]:
+    """The parts, as many to a line as fit whole. Pure."""
+    lines = [parts[0]]
+    for place, part in enumerate(parts[1:]):
+        joined = f"{lines[-1]}{'  ' if place == 0 else '  ·  '}{part}"
+        if cell_len(joined) <= width:
+            lines[-1] = joined
+        else:
+            lines.append(part)
+    return lines
+
+
+def _say(text: Text, indent: int = 0, *, hanging: int = 0, width: int | None = None) -> None:
+    """A paragraph; every line is indented, all but the first by `hanging` more. No blanks at the ends."""
+    whole = min(width or out.width, out.width)
+    for number, line in enumerate(text.wrap(out, max(whole - indent - hanging, 20))):
+        line.rstrip()
+        out.print(Text(" " * (indent + (hanging if number else 0))) + line, soft_wrap=True)
+
+
+def _unnamed(workflow: Workflow) -> str:
+    from runner.check import saves_something
+    from runner.workflow import ADD_SAVING
+
+    if saves_something(workflow.document):
+        return "none named: each node that saves or shows something gives one"
+    return f"none: nothing in it seems to save or show anything; {ADD_SAVING}"
+
+
+def show_findings(workflow: Workflow, findings: tuple[Finding, ...], *, asked: str) -> None:
+    """Each finding; missing model files together. `asked`: the workflow as it was named."""
+    absent = [f for f in findings if f.kind == "missing_model" and f.error]
     for finding in findings:
-        mark = "[red]error[/]" if finding.error else "[yellow]warning[/]"
+        if finding in absent:
+            continue
+        mark = ("error  ", "red") if finding.error else ("warning", "yellow")
         where = f"{finding.node} (node {finding.node_id})" if finding.node_id else finding.node
-        out.print(f"{mark}  [bold]{escape(where)}[/]: {escape(finding.message)}", highlight=False)
-        out.print(f"       [dim]→ {escape(finding.fix)}[/]", highlight=False, soft_wrap=True)
-    errors = sum(finding.error for finding in findings)
-    said = f"{errors} error{'s' * (errors != 1)}" if errors else "[green]fine[/]"
-    out.print(
-        f"{escape(workflow.reference)}: {said}, {len(findings) - errors} warnings", highlight=False
-    )
+        _say(Text.assemble(mark, "  ", (where, "bold"), f": {finding.message}"), hanging=9)
+        _say(Text(f"→ {finding.fix}", "dim"), 9, hanging=2)
+    if absent:
+        names = list(
+            dict.fromkeys(finding.message.removesuffix(" is not there") for finding in absent)
+        )
+        one = len(names) == 1
+        there = f"{names[0]} is not there" if one else f"{len(names)} files are not there"
+        _say(Text.assemble(("error  ", "red"), "  ", ("models", "bold"), f": {there}"), hanging=9)
+        _say(Text(f"→ callsheet models check {shlex.quote(asked)} lists them; --rehearse does without",
+                  "dim"), 9, hanging=2)  # fmt: skip
+    warnings = sum(not finding.error for finding in findings)
+    errors = len(findings) - warnings - len(absent) + bool(absent)  # those are one line
+    counted = [_counted(n, word) for n, word in ((errors, "error"), (warnings, "warning")) if n]
+    said = Text(", ".join(counted)) if counted else Text("fine", "green")
+    out.print(Text.assemble(f"{workflow.reference}: ", said), soft_wrap=True)
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def show_health(health: Health) -> None:
@@ -214,7 +277,8 @@ def show_health(health: Health) -> None:
 
 
 def _stage(progress: Progress) -> str:
-    steps = f"  step {progress.step}/{progress.steps}" if progress.steps else ""
+    many = progress.steps is not None and progress.steps > 1  # one of one says nothing
+    steps = f"  step {progress.step}/{progress.steps}" if many else ""
     return f"{progress.stage}{steps}"
 
 
@@ -239,11 +303,15 @@ def _default(parameter: Parameter) -> str:
         return "drawn for each job"
     if parameter.default is None:
         return "by rule" if parameter.kind in ("integer", "number") else "optional"
+    if isinstance(parameter.default, bool):
+        return "default true" if parameter.default else "default false"
     text = " ".join(str(parameter.default).split())
-    return f"default {text if len(text) <= 40 else f'{text[:39]}…'}"
+    return f"default {text if cell_len(text) <= 40 else f'{set_cell_size(text, 39).rstrip()}…'}"
 
 
 def _limits(parameter: Parameter) -> str:
+    from runner.parameters import step_rule
+
     limits = parameter.limits
     if "enum" in limits:
         return " | ".join(map(str, limits["enum"]))
@@ -254,8 +322,6 @@ def _limits(parameter: Parameter) -> str:
     if "x-max-duration" in limits:
         return f"up to {limits['x-max-duration']:g} s"
     if parameter.kind in ("integer", "number"):
-        step = limits.get("x-step", {}).get("by")
-        return f"{limits['minimum']:g} … {limits['maximum']:g}" + (
-            f", step {step:g}" if step else ""
-        )
+        rule = f", {step_rule(limits)}" if "x-step" in limits else ""
+        return f"{limits['minimum']:g} … {limits['maximum']:g}{rule}"
     return ""

@@ -64,7 +64,9 @@ def _make_stand_ins(
     wanted: dict[StandIn, None] = {}
     for found in shown:
         try:
-            wanted |= dict.fromkeys(rehearsal.plan(to_api(found.document, definitions)))
+            wanted |= dict.fromkeys(
+                rehearsal.plan(to_api(found.document, definitions), choices=True)
+            )
         except WorkflowError as error:
             console.show_error(error)  # what is wrong with the file is mended in the editor
     rehearsal.ensure(

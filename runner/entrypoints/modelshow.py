@@ -1,6 +1,7 @@
 """What `callsheet models …` shows: tables, bars, and the same as JSON."""
 
 import threading
+from collections import Counter
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -95,6 +96,7 @@ def bytes_of(count: int | None) -> str:
 
 
 def show_found(found: Sequence[Found], sources: Mapping[Wanted, Source | str]) -> None:
+    common = _common(source for source in sources.values() if isinstance(source, str))
     for one in found:
         _head(one.state, one.model, _size(one, sources.get(one.model)))
         if one.path and one.place:
@@ -102,11 +104,12 @@ def show_found(found: Sequence[Found], sources: Mapping[Wanted, Source | str]) -
         if one.alias:
             _line(f"under its other name {one.alias}")
         source = sources.get(one.model)
-        _line(source.shown if isinstance(source, Source) else source)
+        _line(source.shown if isinstance(source, Source) else None if source in common else source)
         _line(one.problem)
         _line(one.hint)
         if one.model.choice and one.state == "missing":
             _line("only loaded where a request chooses it")
+    _say_common(common)
     _sum_up(one.state for one in found)
     known = [s.size for s in sources.values() if isinstance(s, Source) and s.size]
     if known:
@@ -126,12 +129,14 @@ def show_verdicts(verdicts: Iterable[Verdict]) -> None:
 
 def show_plan(planned: Iterable[Planned]) -> None:
     listed = list(planned)
+    common = _common(one.problem for one in listed)
     for one in listed:
         _head(one.state, one.found.model, bytes_of(one.source.size) if one.source else "")
         if one.source:
             _line(f"{one.source.shown} → {one.target}")
             _line(_trust(one.source.known_by))
-        _line(one.problem)
+        _line(None if one.problem in common else one.problem)
+    _say_common(common)
     left = sum(one.left for one in listed)
     console.out.print(f"to fetch: {bytes_of(left)}", highlight=False)
 
@@ -232,6 +237,18 @@ def _head(state: str, model: Wanted, more: str) -> None:
 def _line(said: str | None) -> None:
     if said:
         console.out.print(Text(f"         {said}", "dim"), highlight=False, soft_wrap=True)
+
+
+def _common(problems: Iterable[str | None]) -> dict[str, int]:
+    """What several files share, and how many do: said once. Pure."""
+    counted = Counter(problem for problem in problems if problem)
+    return {problem: count for problem, count in counted.items() if count > 1}
+
+
+def _say_common(common: Mapping[str, int]) -> None:
+    for problem, count in common.items():
+        said = Text.assemble((f"for {count} of them: ", "bold"), problem)
+        console.out.print(said, highlight=False, soft_wrap=True)
 
 
 def _sum_up(states: Iterable[str]) -> None:

@@ -1,15 +1,17 @@
 """A job from the command line: checked as far as it can be, then an engine, then the result."""
 
+import math
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from typing import Any
 
 from runner import parameters
 from runner.comfy.engine import Engine
 from runner.comfy.remote import attached
-from runner.comfy.supervisor import Deadlines
 from runner.entrypoints import console, localfiles, pictures, setup
 from runner.entrypoints.destination import destination
 from runner.errors import RequestError
-from runner.job import Job, Result
+from runner.job import Deadlines, Job, Result
 from runner.jobs import stored
 from runner.request import check
 from runner.run import fingerprint, run
@@ -49,6 +51,8 @@ def render(
     )
     if preview:
         storage = pictures.with_sheets(storage, config.home / "previews")
+    if rehearse:
+        warn_if_slow(ready.values)
     opened = _engine(config, comfy, rehearse=rehearse)
     with console.progress_shown() as report, opened as engine:
         return run(
@@ -59,6 +63,22 @@ def render(
             prepare=setup.stand_ins(config) if rehearse else None,
             access=access,
             deadlines=deadlines,
+        )
+
+
+_SLOW = 20_000_000  # pixels of all frames: on a CPU a rehearsal then takes minutes
+
+
+def warn_if_slow(values: Mapping[str, Any]) -> None:
+    """Of a rehearsal as large as a real render."""
+    width, height, frames = (values.get(name) for name in ("width", "height", "num_frames"))
+    if frames is None and values.get("duration") and values.get("fps"):
+        frames = values["duration"] * values["fps"]
+    sizes = [float(n) for n in (width, height, frames or 1) if n]
+    if len(sizes) == 3 and math.prod(sizes) > _SLOW:
+        console.show_note(
+            f"{sizes[2]:.0f} frames of {width}x{height} take minutes on a CPU; a rehearsal shows as "
+            "much with smaller ones, such as 320x192 and 1 second"
         )
 
 

@@ -26,11 +26,17 @@ _VERDICTS = {
 }
 
 
-def show_comparison(comparison: Comparison, *, before: str, after: str) -> None:
-    """The verdict, then every change under the name of what has changed."""
+def show_comparison(
+    comparison: Comparison, *, before: str, after: str, identical: bool = False
+) -> None:
+    """The verdict, then every change under the name of what has changed.
+
+    `identical`: the files say the very same, layout included.
+    """
     out.print(Text.assemble((before, "bold"), " → ", (after, "bold")), soft_wrap=True)
     if comparison.same:
-        out.print(Text("no difference; layout is not compared", "green"))
+        words = "they are the same" if identical else "no difference but in layout"
+        out.print(Text(words, "green"))
         return
     words, style = _VERDICTS[comparison.bump]
     times = f" in {len(comparison.breaking)} ways" if len(comparison.breaking) > 1 else ""

@@ -54,7 +54,7 @@ def serve(
         _quiet()
     metrics = _metrics(how)
     log = Log(secrets=answers.secrets_of(os.environ), listen=metrics)
-    log("worker_starting", in_flight=how.in_flight, workflows=how.served.workflows)
+    log("worker_starting", in_flight=how.in_flight, workflows=how.served.shown)
     destinations = Destinations(how.to, how.allow_to, os.environ)
     warming = Warming(lambda: readiness.served(config, how), log)
     with ExitStack() as stack, ThreadPoolExecutor(how.in_flight, "job") as pool:
@@ -67,6 +67,11 @@ def serve(
             config, how, destinations=destinations, late=late, warming=warming, open_at=open_at
         ):
             _require(readiness.logged(check, log), stack)
+
+        def worker_ready() -> None:
+            log("worker_ready")
+
+        _require(worker_ready, stack)
 
         def service() -> Service:
             return Service(
@@ -92,6 +97,7 @@ def serve(
         finally:
             if desk.draining:
                 log("drained", never_started=_taken())
+            log("worker_leaving")
 
 
 def _metrics(how: Options) -> "Metrics | None":

@@ -9,3 +9,10 @@ class Unavailable(Exception):
         self.reason = reason
         self.again = again
         self.after = after  # seconds that the host asks to wait
+
+
+class Unreachable(Unavailable):
+    """The host gives no answer at all: whatever else is asked of it, it will not either."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, again=True)

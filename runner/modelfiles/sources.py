@@ -4,6 +4,7 @@ import dataclasses
 import ipaddress
 import os
 import re
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import tenacity
 
 from runner.inputs.net import Allowed, Unfetched, parse, shown
-from runner.modelfiles.faults import Unavailable
+from runner.modelfiles.faults import Unavailable, Unreachable
 from runner.modelfiles.finding import Wanted
 
 HUB = "https://huggingface.co"
@@ -48,16 +49,6 @@ class Patience:
 
 
 @dataclass(frozen=True)
-class Access:
-    """Whom models may be asked from, and as whom."""
-
-    endpoint: str = HUB  # of the hub, or of a mirror
-    token: str | None = field(default=None, repr=False)  # for the endpoint's own host only
-    hosts: Allowed = field(default_factory=Allowed)  # that may be asked by http, too
-    patience: Patience = Patience()
-
-
-@dataclass(frozen=True)
 class Source:
     """A file to fetch."""
 
@@ -70,6 +61,45 @@ class Source:
     headers: Mapping[str, str] = field(
         default_factory=dict[str, str], repr=False
     )  # for its host only
+
+
+class Silence:
+    """Whether the hub is there: the first question finds out, the others wait for its answer."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._heard = False
+        self._silent: Unreachable | None = None
+
+    def ask(self, question: Callable[[], Source]) -> Source:
+        """Raises what the question raises, and Unreachable without asking where nobody answers."""
+        if not self._heard:
+            with self._lock:
+                if self._silent is not None:
+                    raise self._silent
+                if not self._heard:
+                    return self._first(question)
+        return question()
+
+    def _first(self, question: Callable[[], Source]) -> Source:
+        try:
+            return question()
+        except Unreachable as error:
+            self._silent = error
+            raise
+        finally:
+            self._heard = self._silent is None
+
+
+@dataclass(frozen=True)
+class Access:
+    """Whom models may be asked from, and as whom."""
+
+    endpoint: str = HUB  # of the hub, or of a mirror
+    token: str | None = field(default=None, repr=False)  # for the endpoint's own host only
+    hosts: Allowed = field(default_factory=Allowed)  # that may be asked by http, too
+    patience: Patience = Patience()
+    hub: Silence = field(default_factory=Silence, compare=False, repr=False)
 
 
 def source_of(model: Wanted, access: Access) -> Source:
@@ -117,7 +147,7 @@ def hub_file(url: str) -> HubFile | None:
 
 
 def _on_hub(file: HubFile, access: Access) -> Source:
-    return access.patience.insist(lambda: _ask_hub(file, access))
+    return access.hub.ask(lambda: access.patience.insist(lambda: _ask_hub(file, access)))
 
 
 def _ask_hub(file: HubFile, access: Access) -> Source:
@@ -140,7 +170,7 @@ def _ask_hub(file: HubFile, access: Access) -> Source:
     except HFValidationError as error:
         raise Unavailable(f"{file.repo} is no name of a repository: {error}") from None
     except Exception as error:  # noqa: BLE001 - its transport's own errors change with its versions
-        raise Unavailable(f"{access.endpoint} cannot be reached: {type(error).__name__}", again=True) from None  # fmt: skip
+        raise Unreachable(f"{access.endpoint} cannot be reached: {type(error).__name__}") from None  # fmt: skip
     etag = found.etag or ""
     hashed = bool(_SHA256.fullmatch(etag))  # of a file in Git itself, the etag is Git's own hash
     headers = {"Authorization": f"Bearer {access.token}"} if access.token else {}

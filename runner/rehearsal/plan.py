@@ -18,7 +18,8 @@ _SAFETENSORS = (".safetensors", ".sft")
 _WEIGHTS = (*_SAFETENSORS, *[".ckpt", ".pt", ".pt2", ".pth", ".bin", ".pkl", ".gguf", ".onnx"])
 
 # Parameter nodes of the pack whose value may be the name of a file.
-_PARAMETERS = ("CallsheetChoice", "CallsheetText")
+_CHOICE = "CallsheetChoice"
+_PARAMETERS = (_CHOICE, "CallsheetText")
 _LORA = "CallsheetLora"
 
 Prompt = Mapping[str, Mapping[str, Any]]
@@ -36,16 +37,17 @@ class _Wanted:
     type: str  # the input of that name: the family that a text encoder is loaded for
 
 
-def plan(prompt: Prompt, *, families: Sequence[Family] = FAMILIES) -> tuple[StandIn, ...]:
+def plan(
+    prompt: Prompt, *, families: Sequence[Family] = FAMILIES, choices: bool = False
+) -> tuple[StandIn, ...]:
     """The stand-ins for every model file that `prompt` names, each once, in a stable order.
 
     `prompt` is ComfyUI's API format: node id -> {class_type, inputs}. Of a file name that arrives
-    by link, only one from a parameter node is seen. Raises WorkflowError naming every file that has
-    no stand-in.
+    by link, only one from a parameter node is seen. With `choices`, those of other choices that
+    callers may make come along, as far as they are known. Raises WorkflowError naming every file
+    that has no stand-in.
     """
-    found: dict[_Wanted, StandIn | None] = {
-        wanted: _stand_in(wanted, prompt, families) for wanted in _wanted(prompt)
-    }
+    found = _found(prompt, families)
     problems = [_problem(wanted) for wanted, stand_in in found.items() if stand_in is None]
     if problems:
         raise WorkflowError(
@@ -56,7 +58,21 @@ def plan(prompt: Prompt, *, families: Sequence[Family] = FAMILIES) -> tuple[Stan
             details={"models": problems},
         )
     stand_ins = {stand_in for stand_in in found.values() if stand_in is not None}
+    for other in _other_choices(prompt) if choices else ():
+        stand_ins |= {stand_in for stand_in in _found(other, families).values() if stand_in}
     return tuple(sorted(stand_ins, key=lambda s: (s.folder, s.name)))
+
+
+def _found(prompt: Prompt, families: Sequence[Family]) -> dict[_Wanted, StandIn | None]:
+    return {wanted: _stand_in(wanted, prompt, families) for wanted in _wanted(prompt)}
+
+
+def _other_choices(prompt: Prompt) -> Iterator[Prompt]:
+    """The prompt once for each line of each Choice."""
+    for node_id, node in prompt.items():
+        if node["class_type"] == _CHOICE:
+            for line in str(_inputs(node).get("choices") or "").splitlines():
+                yield {**prompt, node_id: {**node, "inputs": {"value": line.strip()}}}
 
 
 def _wanted(prompt: Prompt) -> Iterator[_Wanted]:

@@ -86,17 +86,35 @@ def _path(job: dict[str, str], models_dir: Path) -> Path:
 
 
 def _fingerprint(path: Path) -> str | None:
-    """The fingerprint a stand-in was built with; None if there is no file."""
-    if not path.exists():
+    """The fingerprint a stand-in was built with; None if there is no file, or not all of it."""
+    if not path.exists() or _cut_in_header(path):
         return None
-    mark = read_header(path).get("__metadata__", {}).get(KEY)
+    header = read_header(path)
+    mark = header.get("__metadata__", {}).get(KEY)
     if mark is None:
         raise WorkflowError(
             f"{path} is not a stand-in and will not be overwritten; "
             "rehearsal needs a models folder of its own",
             details={"file": str(path)},
         )
-    return str(json.loads(mark).get("fingerprint"))
+    return str(json.loads(mark).get("fingerprint")) if _is_whole(path, header) else None
+
+
+def _cut_in_header(path: Path) -> bool:
+    """Whether a stand-in ends before its tensors begin; an empty file is nobody's."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        # What lists the tensors stands behind the metadata.
+        return size == 0 or (size < 8 + length and KEY.encode() in file.read(_MAX_HEADER))
+
+
+def _is_whole(path: Path, header: dict[str, Any]) -> bool:
+    """Whether the file is as long as its header says, to the byte."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
+    return path.stat().st_size == 8 + length + max(ends, default=0)
 
 
 def _build(jobs: Sequence[dict[str, str]], models_dir: Path, comfyui_dir: Path) -> None:

@@ -9,7 +9,7 @@ import ipaddress
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import quote, urlsplit
@@ -21,7 +21,6 @@ from tenacity import (
     RetryCallState,
     Retrying,
     retry_if_exception_type,
-    stop_before_delay,
     wait_random_exponential,
 )
 
@@ -33,6 +32,7 @@ MOST = 10_000_000  # bytes of a request
 _LONGEST_ANSWER = 64_000_000  # bytes
 _SAID = 200  # characters of an answer that are repeated
 _LATER = (408, 425, 429)  # and all from 500 on
+Tell = Callable[[str], None]  # what is waited for, in words
 _ENDPOINT = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 
@@ -43,15 +43,24 @@ class Patience:
     connect: float = 10.0
     answer: float = 60.0  # for one whole answer
     trying: float = 120.0  # for which a request that does not get through is tried again
+    refused: float = 3.0  # the same, where nothing listens on this machine
     wait: float = 1.0  # before the second try, at most; then twice as long each time
     poll: float = 1.0  # between two questions how a job stands, while it moves
     slowest: float = 5.0  # between two of them, while it does not
     lost: float = 900.0  # without an answer, after which a job is no longer asked for
     cancel: float = 10.0  # for a canceled job to end
 
+    def bears(self, error: BaseException | None, usual: float) -> float:
+        """For how many seconds an error is borne, where most are for `usual` ones."""
+        return min(usual, self.refused) if isinstance(error, NothingListens) else usual
+
 
 class NotThere(EndpointError):
     """RunPod knows no such endpoint or job."""
+
+
+class NothingListens(EndpointUnavailable):
+    """This machine refuses: no worker runs at that port. Waiting long for one helps nobody."""
 
 
 class _NotThisWay(EndpointError):
@@ -86,7 +95,7 @@ class Api:
             raise RequestError("RUNPOD_API_KEY holds what no key holds: a space or a line's end?")
         if parts.scheme == "http" and not near:
             raise RequestError(f"{parts.hostname}: the key would travel in the clear; write https")
-        self.name = f"{parts.netloc}{parts.path}"
+        self.name, self._near = f"{parts.netloc}{parts.path}", near
         self._url, self._key, self._patience = url, key or "", patience
         self._http = requests.Session()
         self._auth = _Bearer(self._key)
@@ -95,13 +104,16 @@ class Api:
     def close(self) -> None:
         self._http.close()
 
-    def submit(self, request: Mapping[str, Any]) -> str:
-        """Queue a job; returns RunPod's id of it. Raises RequestError, EndpointError."""
+    def submit(self, request: Mapping[str, Any], tell: Tell = lambda _: None) -> str:
+        """Queue a job; returns RunPod's id of it. `tell` hears of each further try.
+
+        Raises RequestError, EndpointError.
+        """
         body = json.dumps(request, ensure_ascii=False, allow_nan=False).encode()
         if len(body) > MOST:
             raise _too_large(len(body))
         try:
-            said = self._surely("POST", "run", body=body)
+            said = self._surely("POST", "run", body=body, tell=tell)
         except NotThere as error:
             raise EndpointError(
                 f"{self.name}: there is no such endpoint, or the key may not use it"
@@ -139,19 +151,37 @@ class Api:
             ) from error
 
     def _surely(
-        self, method: str, path: str, *, body: bytes | None = None, trying: float | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        trying: float | None = None,
+        tell: Tell = lambda _: None,
     ) -> Mapping[str, Any]:
+        trying = self._patience.trying if trying is None else trying
+
+        def left(state: RetryCallState) -> float:
+            """Seconds for further tries, when the next pause is over."""
+            within = self._patience.bears(_error_of(state), trying)
+            return within - (state.seconds_since_start or 0.0) - state.upcoming_sleep
+
+        def say(state: RetryCallState) -> None:
+            more = f"{state.attempt_number + 1}, for up to {max(1, round(left(state)))} s more"
+            tell(f"no answer from {self.name}, trying again (try {more})")
+
         tries = Retrying(
             retry=retry_if_exception_type(EndpointUnavailable),
             wait=self._pause,
-            stop=stop_before_delay(self._patience.trying if trying is None else trying),
+            stop=lambda state: left(state) <= 0,
+            before_sleep=say,
             reraise=True,
         )
         return tries(self._once, method, path, body=body, within=self._patience.answer)
 
     def _pause(self, state: RetryCallState) -> float:
         """As long as the service asks for, else a random while, longer each time."""
-        error = state.outcome.exception() if state.outcome else None
+        error = _error_of(state)
         asked = retry_after(error) if isinstance(error, EndpointError) else None
         usual = wait_random_exponential(self._patience.wait, 30.0)
         return usual(state) if asked is None else asked
@@ -176,6 +206,11 @@ class Api:
         except requests.exceptions.SSLError as error:
             raise EndpointError(f"{self.name}: {self._clean(_reason(error))}") from error
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            if self._near and any(isinstance(e, ConnectionRefusedError) for e in _chain(error)):
+                raise NothingListens(
+                    f"nothing listens at {self.name}: start a worker there "
+                    "(callsheet worker --rp_serve_api), or write runpod://ENDPOINT_ID"
+                ) from error
             reason = self._clean(_reason(error))
             raise EndpointUnavailable(f"{self.name} is not reached: {reason}") from error
         if 200 <= response.status_code < 300:
@@ -289,6 +324,16 @@ def _whole(response: requests.Response, within: float | None) -> bytes:
         if end is not None and time.monotonic() > end:
             raise OSError(f"the answer is not whole after {within:g} s")
     return bytes(text)
+
+
+def _error_of(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _reason(error: Exception) -> str:

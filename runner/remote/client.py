@@ -120,7 +120,9 @@ class Client:
             **({"inline": True} if inline else {}),
         }
         report(Progress(0.0, "submitting"))
-        remote_id = self._api.submit({"input": request, **policy})
+        remote_id = self._api.submit(
+            {"input": request, **policy}, tell=lambda said: report(Progress(0.0, said))
+        )
         asked = fingerprint(ready, rehearsal=False) if ready else ""
         return RemoteJob(self._api, remote_id, self._patience, job_id, queue_timeout, asked)
 
@@ -303,7 +305,7 @@ class _Pauses:
     def lost(self, error: EndpointUnavailable, job_id: str) -> None:
         """Raises EndpointUnavailable, once it has been so for long."""
         silent = time.monotonic() - self._heard + (retry_after(error) or 0.0)
-        if silent > self._patience.lost:
+        if silent > self._patience.bears(error, self._patience.lost):
             raise EndpointUnavailable(
                 f"{error.message}; job {job_id} may go on there, and can be followed later",
                 details={**error.details, "runpod_id": job_id},

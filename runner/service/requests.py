@@ -23,6 +23,11 @@ class Served:
     workflows: tuple[str, ...] = ()  # references; empty: every released one
     services: tuple[str, ...] = SERVICES  # whose old requests are taken
 
+    @property
+    def shown(self) -> list[str] | str:
+        """The workflows as a log says them: none named means all."""
+        return list(self.workflows) or "all"
+
 
 @dataclass(frozen=True)
 class Asked:

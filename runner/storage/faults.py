@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
@@ -10,6 +11,7 @@ import tenacity
 from runner.errors import StorageError
 
 _T = TypeVar("_T")
+Worded = Callable[[], AbstractContextManager[object]]
 
 _MEANINGS = {
     401: "the credentials are not accepted",
@@ -26,7 +28,7 @@ _REASON = 300  # characters of what the service says
 # What gives access, wherever a service repeats it.
 _TOKENS = re.compile(
     r"(?i)\b(?:bearer|basic)\s+[\w.~+/=-]+"
-    r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*"
+    r"|(?<![\w-])eyJ[\w-]+\.[\w-]+\.[\w-]*"
     r"|\b(?:AKIA|ASIA)[A-Z0-9]{12,}|\bya29\.[\w.-]+|\bsb_secret_\w+"
     r"|\b(?:(?:x-(?:amz|goog)-)?(?:signature|credential|security-token)|apikey|token|upload_id)[=:]\s*[^&\s\"',}]+"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(?:-----END [A-Z ]*-----)?"
@@ -50,15 +52,23 @@ class Patience:
     silence: float = 60.0  # without a byte
     recovery: float = 30.0  # that Google's client tries for one chunk, by itself
 
-    def insist(self, action: Callable[[], _T]) -> _T:
-        """The action's answer; tried again after a random pause while its StorageError is retryable."""
+    def insist(self, action: Callable[[], _T], worded: Worded = nullcontext) -> _T:
+        """The action's answer; tried again after a random pause while its StorageError is retryable.
+
+        `worded` surrounds each try, and makes a StorageError of what a service's client raises.
+        """
+
+        def attempt() -> _T:
+            with worded():
+                return action()
+
         retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(self.attempts),
             wait=tenacity.wait_random_exponential(self.wait, self.longest_wait),
             retry=tenacity.retry_if_exception(_helps_again),
             reraise=True,
         )
-        return retrying(action)
+        return retrying(attempt)
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,9 @@ class Door:
 
     def failed(self, reason: str) -> StorageError:
         return StorageError(f"{self.place}: {self.clean(reason)}")
+
+    def too_large(self, key: str, size: int, most: int) -> StorageRefused:
+        return self.refused(f"{key} has {size} bytes; {most} can be read back")
 
     def answered(self, status: int, reason: str, *, again: bool = False) -> StorageError:
         """The error for an HTTP status and the service's own words."""
@@ -96,6 +109,16 @@ class Door:
 
     def _told(self, text: str) -> bool:
         return any(secret in text for secret in filter(None, self.secrets))
+
+
+def found(ask: Callable[[], _T]) -> _T | None:
+    """What a service answers, or None where it says that there is nothing of that name."""
+    try:
+        return ask()
+    except StorageError as error:
+        if error.details.get("status") == 404:
+            return None
+        raise
 
 
 def _helps_again(error: BaseException) -> bool:

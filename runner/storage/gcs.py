@@ -85,7 +85,7 @@ class GcsBucket:
         if blob is None:
             return None
         if int(blob.size) > most:
-            raise self.door.refused(f"{key} has {blob.size} bytes; {most} can be read back")
+            raise self.door.too_large(key, blob.size, most)
         return self._ask(lambda: blob.download_as_bytes(timeout=self._timeout, retry=None))
 
     def size(self, key: str) -> int | None:
@@ -116,11 +116,7 @@ class GcsBucket:
         return (self.patience.connect, self.patience.silence)
 
     def _ask(self, action: Callable[[], _T]) -> _T:
-        def worded() -> _T:
-            with _worded(self.door):
-                return action()
-
-        return self.patience.insist(worded)
+        return self.patience.insist(action, lambda: _worded(self.door))
 
 
 def open_bucket(name: str, patience: Patience) -> GcsBucket:

@@ -29,7 +29,7 @@ from botocore.exceptions import (
 
 from runner.errors import StorageError
 from runner.storage.bucket import Found
-from runner.storage.faults import Door, Patience
+from runner.storage.faults import Door, Patience, found
 from runner.storage.stretch import Stretch, md5
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class S3Bucket:
         if size is None:
             return None
         if size > most:
-            raise self.door.refused(f"{key} has {size} bytes; {most} can be read back")
+            raise self.door.too_large(key, size, most)
 
         def read() -> bytes:
             with self.client.get_object(Bucket=self.name, Key=key)["Body"] as body:
@@ -94,12 +94,7 @@ class S3Bucket:
 
     def _head(self, key: str) -> Any:
         """None if there is no object; without the right to list, a bucket says 403 then."""
-        try:
-            return self._ask(lambda: self.client.head_object(Bucket=self.name, Key=key))
-        except StorageError as error:
-            if error.details.get("status") == 404:
-                return None
-            raise
+        return found(lambda: self._ask(lambda: self.client.head_object(Bucket=self.name, Key=key)))
 
     def address(self, key: str, seconds: int | None) -> str:
         with self._worded():
@@ -179,11 +174,7 @@ class S3Bucket:
             self.client.abort_multipart_upload(Bucket=self.name, Key=key, UploadId=upload)
 
     def _ask(self, action: Callable[[], _T]) -> _T:
-        def worded() -> _T:
-            with self._worded():
-                return action()
-
-        return self.patience.insist(worded)
+        return self.patience.insist(action, self._worded)
 
     @contextmanager
     def _worded(self) -> Generator[None]:
@@ -224,8 +215,8 @@ def open_bucket(name: str, patience: Patience) -> S3Bucket:
     )
     try:
         session = boto3.session.Session()
-        found: Any = session.get_credentials()
-        secrets = (found.access_key, found.secret_key, found.token) if found else ()
+        account: Any = session.get_credentials()
+        secrets = (account.access_key, account.secret_key, account.token) if account else ()
         region = session.region_name or "us-east-1"
         client: Any = session.client("s3", region_name=region, config=config)
     except (BotoCoreError, ProfileNotFound, ValueError) as error:

@@ -19,10 +19,9 @@ import storage3
 from storage3.exceptions import StorageApiError
 from storage3.utils import StorageException
 
-from runner.errors import StorageError
 from runner.storage import tus
 from runner.storage.bucket import Found
-from runner.storage.faults import Door, Patience
+from runner.storage.faults import Door, Patience, found
 from runner.storage.stretch import Stretch, md5
 
 _T = TypeVar("_T")
@@ -80,7 +79,7 @@ class SupabaseBucket:
         if size is None:
             return None
         if size > most:
-            raise self.door.refused(f"{key} has {size} bytes; {most} can be read back")
+            raise self.door.too_large(key, size, most)
         return self._ask(lambda: bytes(self._files().download(key)))
 
     def size(self, key: str) -> int | None:
@@ -89,12 +88,7 @@ class SupabaseBucket:
 
     def _info(self, key: str) -> Any:
         """None if there is no such file."""
-        try:
-            return self._ask(lambda: self._files().info(key))
-        except StorageError as error:
-            if error.details.get("status") == 404:
-                return None
-            raise
+        return found(lambda: self._ask(lambda: self._files().info(key)))
 
     def address(self, key: str, seconds: int | None) -> str:
         if seconds is None:
@@ -132,11 +126,7 @@ class SupabaseBucket:
         return self.client.from_(self.name)
 
     def _ask(self, action: Callable[[], _T]) -> _T:
-        def worded() -> _T:
-            with self._worded():
-                return action()
-
-        return self.patience.insist(worded)
+        return self.patience.insist(action, self._worded)
 
     @contextmanager
     def _worded(self) -> Generator[None]:
@@ -151,7 +141,11 @@ class SupabaseBucket:
         except (httpx.HTTPError, OSError) as error:
             words = str(error) or type(error).__name__
             raise self.door.failed(f"not reached ({words})") from self.door.cause(error)
-        except (StorageException, ValueError) as error:  # an answer that is none of Supabase's
+        except (
+            StorageException,
+            ValueError,
+            KeyError,
+        ) as error:  # an answer that is none of Supabase's
             raise self.door.failed(f"a strange answer ({error})") from self.door.cause(error)
 
 

@@ -45,7 +45,7 @@ import comfy.sd, comfy.utils, torch
 import callsheet_rehearsal as pack
 
 torch.set_grad_enabled(False)
-seen = {}
+seen = {"threads": torch.get_num_threads()}
 calls = []
 load = pack.accept_stand_ins(
     lambda ckpt_paths, embedding_directory=None, model_options={}: calls.append(model_options)
@@ -135,7 +135,7 @@ def seen(models: Path, settings: Settings, tmp_path_factory: pytest.TempPathFact
     packs = Path(__file__).parents[2] / "custom_nodes"
     done = subprocess.run(
         [sys.executable, "-B", "-c", LOAD, str(settings.comfyui_dir), str(models), str(plain)],
-        env={**os.environ, "PYTHONPATH": str(packs)},
+        env={**os.environ, "PYTHONPATH": str(packs), "OMP_NUM_THREADS": "2"},
         capture_output=True,
         text=True,
         check=False,
@@ -204,6 +204,10 @@ def test_the_pack_is_inert_for_real_files(seen: Any):
     assert seen["stand_in"] == ["theirs", "umt5xxl_model_config"]
 
 
+def test_the_frames_do_not_depend_on_the_number_of_threads(seen: Any):
+    assert seen["threads"] == 1  # whatever the environment says: others round otherwise
+
+
 def test_what_is_there_is_not_built_again(models: Path, settings: Settings):
     before = stamps(models)
     ensure(ALL, models_dir=models, comfyui_dir=settings.comfyui_dir)
@@ -218,6 +222,18 @@ def test_only_what_is_missing_or_outdated_is_built(tmp_path: Path, settings: Set
     ensure((VAE, LORA), models_dir=tmp_path, comfyui_dir=settings.comfyui_dir)
     assert stamps(tmp_path, (VAE,)) == before[:1]
     assert "of older code" not in read_header(path(tmp_path, LORA))["__metadata__"][KEY]
+
+
+def test_files_that_were_cut_short_are_built_again(
+    models: Path, tmp_path: Path, settings: Settings
+):
+    cuts = {HIGH: slice(0), VAE: slice(300), LORA: slice(-1)}  # all, within the header, a byte
+    for stand_in, left in cuts.items():
+        path(tmp_path, stand_in).parent.mkdir()
+        path(tmp_path, stand_in).write_bytes(path(models, stand_in).read_bytes()[left])
+    ensure(tuple(cuts), models_dir=tmp_path, comfyui_dir=settings.comfyui_dir)
+    for stand_in in cuts:
+        assert path(tmp_path, stand_in).stat().st_size == path(models, stand_in).stat().st_size
 
 
 def test_two_runs_at_once_build_once(tmp_path: Path, settings: Settings):

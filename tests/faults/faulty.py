@@ -13,13 +13,14 @@ from typing import Any
 
 from runner.comfy.client import Message, Patience
 from runner.comfy.engine import Engine
-from runner.comfy.supervisor import Deadlines, Order, render
+from runner.comfy.supervisor import Order, render
 from runner.errors import RunnerError
-from runner.job import Job, Outcome
+from runner.job import Deadlines, Job, Outcome
 from runner.request import Ready, check
 from runner.workflow import Workflow
 
 HASTY = Patience(tick=0.05, quiet=0.5, listen=1.0, glance=0.7, answer=1.5, insist=2.5, silence=2.5)
+BUSY = 5.0  # seconds that a busy machine may add to what takes a known time
 
 
 _LONGEST: dict[str, float] = {}  # seconds, of this session
@@ -82,16 +83,46 @@ def rendered(
     )
 
 
+def until(true: Callable[[], object], within: float = 30.0) -> None:
+    """Wait for what has to come true within so many seconds."""
+    end = time.monotonic() + within
+    while not true():
+        assert time.monotonic() < end, f"not within {within:g} s"
+        time.sleep(0.01)
+
+
 @contextlib.contextmanager
-def later(seconds: float, do: Callable[[], object]) -> Generator[None]:
-    """Do something while something else runs."""
-    timer = threading.Timer(seconds, do)
-    timer.start()
+def as_soon_as(true: Callable[[], object], do: Callable[[], object]) -> Generator[None]:
+    """Do something while something else runs: at the moment when a condition comes true."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.01):
+            if true():
+                do()
+                return
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
     try:
         yield
     finally:
-        timer.cancel()
-        timer.join()
+        over.set()
+        watcher.join()
+
+
+class Cancel(threading.Event):
+    """A caller's cancel that knows when it was given."""
+
+    given = 0.0  # time.monotonic()
+
+    def set(self) -> None:
+        self.given = time.monotonic()
+        super().set()
+
+    def ago(self) -> float:
+        """Seconds since it was given."""
+        return time.monotonic() - self.given
 
 
 def when(kind: str, do: Callable[[], object]) -> Callable[[Message, float], None]:

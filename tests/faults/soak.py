@@ -25,10 +25,9 @@ from runner import settings as runner_settings
 from runner.comfy import engine as engines
 from runner.comfy.engine import LocalEngine
 from runner.comfy.remote import attached
-from runner.comfy.supervisor import Deadlines
 from runner.entrypoints import setup
 from runner.errors import RunnerError
-from runner.job import Progress
+from runner.job import Deadlines, Progress
 from runner.jobs import Jobs
 from runner.storage.local import LocalStorage
 

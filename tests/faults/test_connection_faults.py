@@ -2,22 +2,25 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from aiohttp import web
 
 from runner.comfy import client, remote
 from runner.comfy.client import Patience
 from runner.comfy.engine import LocalEngine
 from runner.comfy.remote import RemoteEngine, attached
-from runner.comfy.supervisor import Deadlines
+from runner.comfy.supervisor import FREE_WITHIN
+from runner.job import Deadlines
 from runner.run import run
 from runner.storage.local import LocalStorage
 
-from faulty import HASTY, Fault, act, asked, graph, later, rendered, when
+from faulty import BUSY, HASTY, Fault, act, asked, graph, rendered, until, when
 from proxy import Proxy
 
 KINDS = ("status", "execution_start", "execution_cached", "executing", "progress_state",
@@ -62,14 +65,14 @@ def test_a_message(proxy: Proxy, far: RemoteEngine, fault: Fault, kind: str, how
     assert [f.node_id for f in outcome.files] == ["2"]
     assert proxy.cuts == how.startswith("cut")
     assert proxy.requests.count("POST /prompt") == 1
-    assert fault.seconds < 3.0
+    assert fault.seconds < 1.0 + BUSY
 
 
 def test_every_message_is_lost(proxy: Proxy, far: RemoteEngine, fault: Fault) -> None:
     """No message ever comes."""
     proxy.rule = lambda kind, data: "lose"
     assert fault.watch(lambda: rendered(far, act("sleep", 0.3))).files
-    assert fault.seconds < 3.0
+    assert fault.seconds < 1.0 + BUSY
 
 
 def test_cut_again_and_again(proxy: Proxy, far: RemoteEngine, fault: Fault) -> None:
@@ -111,7 +114,7 @@ def test_gone_for_good(proxy: Proxy, far: RemoteEngine, fault: Fault, moment: st
     going(proxy, moment)
     fault.watch(lambda: rendered(far, act("sleep", 0.5)))
     assert fault.seen == "engine_unavailable"
-    assert fault.seconds < HASTY.silence + remote.BACK_WITHIN + 4.0
+    assert fault.seconds < HASTY.silence + remote.BACK_WITHIN + BUSY
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
@@ -124,9 +127,8 @@ def test_gone_for_a_moment(proxy: Proxy, far: RemoteEngine, fault: Fault, moment
 
     # Down from the moment that the rule sees; up a second after everything has gone down.
     def watch() -> None:
-        while not proxy.down:
-            threading.Event().wait(0.02)
-        threading.Event().wait(1.0)
+        until(lambda: proxy.down)
+        time.sleep(1.0)
         back()
 
     watcher = threading.Thread(target=watch)
@@ -183,6 +185,30 @@ def test_a_part_of_the_graph(far: RemoteEngine, fault: Fault) -> None:
     error = fault.watch(lambda: rendered(far, graph))
     assert fault.seen == "prompt_rejected"
     assert "Broken (node 3)" in str(error)
+
+
+def test_a_part_of_the_graph_runs(
+    engine: LocalEngine, proxy: Proxy, far: RemoteEngine, fault: Fault, tmp_path: Path
+) -> None:
+    """ComfyUI accepts a part of the graph and is in a node that cannot be interrupted."""
+    mark = tmp_path / "mark"
+    prompt = act("deaf", 0.5, mark)
+    prompt["3"] = {"class_type": "SaveImage", "inputs": {"images": ["1", 0]}}
+
+    async def late(request: web.Request) -> web.StreamResponse | None:
+        if request.path != "/prompt":
+            return None
+        async with proxy._client.post(proxy.url + "/prompt", data=await request.read(),
+                                      headers={"Content-Type": "application/json"}) as answer:  # fmt: skip
+            said = await answer.read()
+        while not mark.exists():
+            await asyncio.sleep(0.01)
+        return web.Response(body=said, status=answer.status, content_type="application/json")
+
+    proxy.http = late
+    fault.watch(lambda: rendered(far, prompt))
+    assert fault.seen == "prompt_rejected"
+    assert requests.get(f"{engine.url}/queue", timeout=5).json()["queue_running"] == []
 
 
 # --- HTTP answers -----------------------------------------------------------------------------------
@@ -273,7 +299,7 @@ def test_never_a_history(proxy: Proxy, far: RemoteEngine, fault: Fault, name: st
     proxy.http = answering("/history", ANSWERS[name], 1000)
     fault.watch(lambda: rendered(far, act("nothing")))
     assert fault.seen == "engine_unavailable"
-    assert fault.seconds < 2 * (HASTY.silence + HASTY.answer) + 3.0
+    assert fault.seconds < 2 * (HASTY.silence + HASTY.answer) + BUSY
 
 
 @pytest.mark.parametrize("name", ["fails", "mute", "endless"])
@@ -329,7 +355,7 @@ def test_an_answer_is_always_wrong(
     codes |= {"succeeded"} if path == "/api/jobs" or name == "truncated" else set()
     codes |= {"prompt_rejected"} if (path, name) == ("/prompt", "truncated") else set()
     assert fault.seen in codes
-    assert fault.seconds < longest(HASTIER) + 2.0
+    assert fault.seconds < longest(HASTIER) + BUSY
     assert fault.seen == "succeeded" or not storage.folder.exists()
 
 
@@ -346,7 +372,7 @@ def test_stalled_elsewhere(
     error = fault.watch(lambda: rendered(far, prompt, deadlines=limits))
     assert fault.seen == seen, error
     assert proxy.requests.count("POST /prompt") == prompts
-    assert fault.seconds < 5.0
+    assert fault.seconds < 2 * FREE_WITHIN + BUSY
     if what == "deaf":
         assert "is not ours to end" in str(error)
         engine.give_up()
@@ -374,8 +400,8 @@ def test_canceled_before_the_answer(
     fault.watch(lambda: rendered(far, act("sleep", 30.0), canceled=canceled))
     assert fault.seen == "canceled"
     assert arrived.wait(5)  # and was canceled as soon as ComfyUI knew it
-    assert fault.seconds < 3.5
-    assert rendered(engine, act("nothing"), deadlines=Deadlines(total=5.0)).files  # it is free
+    assert fault.seconds < FREE_WITHIN + BUSY
+    assert rendered(engine, act("nothing"), deadlines=Deadlines(total=15.0)).files  # it is free
 
 
 def test_slow_network(proxy: Proxy, far: RemoteEngine, fault: Fault) -> None:
@@ -385,5 +411,4 @@ def test_slow_network(proxy: Proxy, far: RemoteEngine, fault: Fault) -> None:
         await asyncio.sleep(0.5)
 
     proxy.http = late
-    with later(0, lambda: None):
-        assert fault.watch(lambda: rendered(far, act("sleep", 0.3))).files
+    assert fault.watch(lambda: rendered(far, act("sleep", 0.3))).files

@@ -16,9 +16,8 @@ from aiohttp import web
 from runner.comfy import remote
 from runner.comfy.engine import LocalEngine
 from runner.comfy.remote import attached
-from runner.comfy.supervisor import Deadlines
 from runner.errors import RunnerError
-from runner.job import Progress
+from runner.job import Deadlines, Progress
 from runner.jobs import Jobs
 from runner.storage.local import LocalStorage
 

@@ -123,3 +123,26 @@ def test_help_shows_every_command(models: CommandLine) -> None:
     for word in ("check", "pull", "verify"):
         assert word in said.stdout
         assert "Options" in models("models", word, "--help").stdout
+
+
+@pytest.mark.parametrize("words", [["check"], ["pull", "--dry-run"]])
+def test_a_hub_that_is_not_there_is_asked_once_and_told_once(
+    machine: Machine,
+    model: Make,
+    models: CommandLine,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+) -> None:
+    machine.workflow(*(model(f"{n}.safetensors", "vae", 1000) for n in "abc"))
+    asked: list[str] = []
+
+    def silent(url: str, **_: Any) -> None:
+        asked.append(url)
+        raise OSError("no route")
+
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", silent)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    said = models("models", *words, "flow.json")
+    assert said.returncode == 1
+    assert len(set(asked)) == 1, "of three files, the first one's question is enough"
+    assert said.stdout.count("cannot be reached") == 1 and "for 3 of them" in said.stdout

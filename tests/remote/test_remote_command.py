@@ -2,8 +2,10 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,28 @@ def test_ctrl_c_cancels_there(cloud: Cloud, asked: Asked, tmp_path: Path) -> Non
     assert process.returncode == 130 and "canceling at the endpoint" in told
     assert json.loads(said)["error"]["code"] == "canceled"
     assert cloud.canceled == ["0-u1"]
+
+
+def test_a_port_of_this_machine_where_nothing_listens_is_told_at_once(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # not listening: whoever connects is refused
+        where = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        command = [Path(sys.executable).with_name("callsheet"), "run", "wan-t2v", "-p", "prompt=x",
+                   "--on", where, "--to", str(tmp_path)]  # fmt: skip
+        start = time.monotonic()
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and time.monotonic() - start < 15
+    assert "nothing listens at" in done.stderr and "callsheet worker" in done.stderr
+
+
+def test_a_further_try_is_told(
+    cloud: Cloud, asked: Asked, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cloud.faults = {"run": [says(503), says(503)]}
+    on(asked(), str(tmp_path))
+    told = capsys.readouterr().err
+    assert "trying again (try 2, for up to" in told and "(try 3," in told
+    assert "step 0/1" not in told, "one file of one is no step"
 
 
 def test_the_command_brings_the_video_home(cloud: Cloud, asked: Asked, tmp_path: Path) -> None:

@@ -15,6 +15,14 @@ SECRET = "hush-0123456789-hush"
 
 
 @dataclass(frozen=True)
+class Emulator:
+    """Google's service, without the proxy."""
+
+    url: str
+    wipe: Callable[[], None]
+
+
+@dataclass(frozen=True)
 class Held:
     content: bytes
     content_type: str

@@ -2,8 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from collections.abc import Generator
 from pathlib import Path
 
 import boto3
@@ -14,7 +13,7 @@ from google.cloud import storage
 from moto.server import ThreadedMotoServer
 
 from cloud_proxy import proxy
-from clouds import BUCKET, SECRET, Cloud, Held
+from clouds import BUCKET, SECRET, Cloud, Emulator, Held
 from supabase_site import supabase_site
 
 _XML = (
@@ -28,12 +27,6 @@ _CODES = {
     429: "SlowDown",
     500: "InternalError",
 }
-
-
-@dataclass
-class Emulator:
-    url: str
-    wipe: Callable[[], None]
 
 
 @pytest.fixture(autouse=True)

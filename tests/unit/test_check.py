@@ -181,6 +181,26 @@ def test_outputs_that_are_none() -> None:
     assert not none.error
 
 
+def test_a_prompt_that_saves_nothing_is_an_error() -> None:
+    prompt = {"1": {"class_type": "CallsheetText", "inputs": {"value": "x"}}}
+    (found,) = [
+        f for f in check(prompt, {"CallsheetText": {"input": {}}}) if f.kind == "no_output_node"
+    ]
+    assert found.error and "Save Video" in found.fix
+    saving = {"CallsheetText": {"input": {}, "output_node": True}}
+    assert not [f for f in check(prompt, saving) if f.kind == "no_output_node"]
+
+
+def test_a_default_outside_its_own_limits_is_an_error() -> None:
+    source = workflow()
+    source["nodes"].append(
+        parameter("Integer", 40, 5000, "size", "", False, 1, 10, 1, title="Size")
+    )
+    found = only(source, "unfit_parameter")
+    assert found.error and found.node_id == "40"
+    assert found.message == "size: its default 5000 is not between 1 and 10"
+
+
 def test_a_parameter_inside_a_subgraph() -> None:
     source = workflow()
     inner = parameter("Integer", 4, 1, "n", "", False, 0, 9, 1, title="Inner")

@@ -159,7 +159,13 @@ def test_a_video_that_goes_elsewhere_has_its_sheet_here(tmp_path: Path) -> None:
     assert bucket.got == ["job/job-video.mp4", "job/job.json"]
     (sheet,) = (tmp_path / "previews").iterdir()
     with Image.open(sheet) as opened:
-        assert (sheet.name, opened.width) == ("job-video.png", 6 * 240)
+        assert (sheet.name, opened.width) == ("job-video.png", 6 * (240 + 8) + 8)
+        ground, ink = (
+            opened.getpixel((4, 4)),
+            opened.crop((8, opened.height - 20, 248, opened.height)),
+        )
+        assert ground == (24, 24, 24), "frames stand apart"
+        assert len(ink.getcolors()) > 1, "the time stands below"
     here = LocalStorage(tmp_path)
     assert with_sheets(here, tmp_path) is here
 

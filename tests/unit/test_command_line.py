@@ -17,14 +17,17 @@ import pytest
 
 from runner import parameters
 from runner import workflow as workflows
+from runner.check import Finding
 from runner.entrypoints import (
     advice,
     cli,
     commanding,
     completion,
+    console,
     health,
     helping,
     localfiles,
+    rendering,
 )
 from runner.errors import (
     EngineUnavailable,
@@ -35,7 +38,9 @@ from runner.errors import (
     UnknownWorkflow,
     WorkflowError,
 )
+from runner.job import Result, Status
 
+ROOT = Path(__file__).resolve().parents[2]
 NAMES = [name for named in cli.COMMANDS.values() for name in named]
 HEAVY = ("requests", "PIL", "av", "jsonschema", "numpy", "torch", "rich", "typer", "boto3",
          "huggingface_hub", "runner.comfy", "runner.settings")  # fmt: skip
@@ -461,7 +466,82 @@ def test_tables_fit_narrow_terminals(width: int) -> None:
     for words in (["list"], ["show", "ltx2-keyframes-lipsync"]):
         done = callsheet(*words, COLUMNS=str(width))
         long = [line for line in done.stdout.splitlines() if len(line.rstrip()) > width]
-        assert all(len(line.split()) == 1 for line in long), long  # a file's name stays whole
+        # A file's name stays whole, and so does a value to copy.
+        assert all(len(line.split()) == 1 or line.startswith("    -p ") for line in long), long
+
+
+def test_findings_hang_below_their_first_line_and_missing_models_are_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = workflows.find("wan-t2v", [ROOT / "workflows"])
+    absent = [Finding("missing_model", "Load", str(n), f"{n}.safetensors is not there", "get it")
+              for n in range(3)]  # fmt: skip
+    long = Finding("limits", "Size", "7", "allows far too much " * 8, "narrow its min " * 8)
+    console.out.width = 80
+    try:
+        console.show_findings(found, (long, *absent), asked="wan-t2v")
+    finally:
+        console.out.width = None  # type: ignore[assignment]
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert all(line.startswith(" " * 9) for line in lines[1:5]), lines
+    assert sum("3 files are not there" in line for line in lines) == 1
+    assert any("callsheet models check wan-t2v" in line for line in lines)
+    assert lines[-1].endswith(": 2 errors")
+
+
+def test_the_times_of_a_result_stay_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    stages = {f"stage{n}": 10.0 + n for n in range(12)}
+    result = Result("j", Status.SUCCEEDED, "wan-t2v@1.0.0", (), {}, 123456789, stages)
+    console.show_result(result)
+    said = capsys.readouterr().out
+    assert all(f"{name} {seconds:.1f} s" in said for name, seconds in stages.items()), said
+    assert len(said.splitlines()) > 1
+
+
+def test_show_says_which_sizes_are_taken_and_how_to_begin(tmp_path: Path) -> None:
+    said = callsheet("show", "wan-t2v", COLUMNS="80").stdout
+    assert "64 … 1920, a multiple of 16" in said and "5 … 241, 4k+1" in said
+    assert "callsheet run wan-t2v" in said and "-p prompt=" in said
+    assert not [line for line in said.splitlines() if line != line.rstrip()]
+
+    bad = json.loads((ROOT / "workflows/wan-t2v/1.0.0.json").read_text())
+    (fps,) = [
+        n for n in bad["nodes"] if n["type"] == "CallsheetInteger" and "fps" in n["widgets_values"]
+    ]
+    fps["widgets_values"][0] = 500
+    (tmp_path / "bad.json").write_text(json.dumps(bad))
+    assert (
+        "its default 500 is not between 8 and 30" in callsheet("show", tmp_path / "bad.json").stdout
+    )
+    run = callsheet("run", tmp_path / "bad.json", "-p", "prompt=x", "--rehearse", cwd=tmp_path)
+    assert run.returncode == 1 and "its default 500 is not between" in run.stderr
+    assert "ComfyUI" not in run.stderr, "nothing is started for it"
+
+    (tmp_path / "api.json").write_text('{"1": {"class_type": "EmptyImage", "inputs": {}}}')
+    assert "add a node that" in callsheet("show", tmp_path / "api.json").stdout
+
+
+@pytest.mark.parametrize(
+    ("values", "warned"),
+    [
+        ({"width": 1280, "height": 720, "num_frames": 81}, True),
+        ({"width": 1280, "height": 720, "duration": 5.0, "fps": 16, "num_frames": None}, True),
+        ({"width": 320, "height": 192, "num_frames": 17}, False),
+        ({"prompt": "x"}, False),
+    ],
+)
+def test_a_rehearsal_as_large_as_a_render_is_told_to_be_slow(
+    values: dict[str, Any], warned: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rendering.warn_if_slow(values)
+    assert ("minutes on a CPU" in capsys.readouterr().err) is warned
+
+
+def test_a_tab_pulls_in_no_http() -> None:
+    code = "import sys, runner.settings, runner.parameters; print(*sys.modules)"
+    loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert not {"requests", "websocket", "jsonschema"} & set(loaded)
 
 
 # --- doctor

@@ -73,6 +73,14 @@ def test_rows_and_what_they_leave_out() -> None:
             [{"image": "a", "position": 0.5}, {"image": "x"}, {"image": "b", "position": 0.5}],
             "row 1 (0.5) and row 3 (0.5) are at the same place",
         ),
+        (
+            [{"image": "a"}, {"image": "b", "position": 0}],
+            "row 1 (no position: first) and row 2 (0) are at the same place",
+        ),
+        (
+            [{"image": "a"}, {"image": "b", "position": 1}, {"image": "c"}],
+            "row 2 (1) and row 3 (no position: last) are at the same place",
+        ),
     ],
 )
 def test_a_row_says_what_is_wrong_with_it(rows: Any, message: str) -> None:
@@ -373,3 +381,17 @@ def test_videos(tmp_path: Path) -> None:
     write_wav(tmp_path / "a.wav", 1)
     assert media.video_problem(str(tmp_path / "a.mp4")) is None
     assert media.video_problem(str(tmp_path / "a.wav")) == "there is no picture in it"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 100_000, "not JSON: "),
+        ("[" + "1" * 5000 + "]", "not JSON: "),
+        ('[{"image": "a", "strength": 1' + "0" * 400 + "}]", "row 1: strength 1000"),
+        ('[{"image": "a", "position": 1' + "0" * 400 + "}]", "row 1: position 1000"),
+    ],
+)
+def test_what_python_cannot_read_is_refused_in_words(text: str, message: str) -> None:
+    (problem,) = problems(text)
+    assert problem.startswith(message)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from runner import outputs
-from runner.errors import OutputMissing
+from runner.errors import OutputMissing, WorkflowError
 from runner.job import Outcome, OutputFile, Probe, Saved
 from runner.outputs import Expected
 
@@ -199,6 +199,12 @@ def test_without_a_choice_what_is_saved_comes_before_what_is_shown(tmp_path: Pat
     assert shown[1].path.read_text() == "forty-two"
     with pytest.raises(OutputMissing, match="no node has saved or shown"):
         outputs.collect(Outcome(()), everything, folders, tmp_path / "own")
+
+
+def test_a_file_that_saves_nothing_is_refused() -> None:
+    prompt = {"1": {"class_type": "Silent", "inputs": {}}}
+    with pytest.raises(WorkflowError, match="add a node that does, such as Save Video"):
+        outputs.expected(prompt, {"Silent": {"output_node": False}}, {})
 
 
 def test_a_name_in_any_script_fits_into_a_file_name() -> None:

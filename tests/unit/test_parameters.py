@@ -321,8 +321,19 @@ def test_two_rows_at_one_place_are_refused(one: Any, other: Any) -> None:
     assert FILES[3].schema["x-unique"] == "frame_position"
 
 
+def test_the_first_row_is_at_first_and_the_last_at_last_unless_they_say_otherwise() -> None:
+    at = {"first": {**B, "frame_position": "first"}, "last": {**A, "frame_position": 1}}
+    assert file_problems(keyframes=[A, at["first"]]) == {
+        "keyframes[1].frame_position": "'first' is the place of keyframes[0] ('first'), too"
+    }
+    assert file_problems(keyframes=[at["last"], B]) == {
+        "keyframes[1].frame_position": "'last' is the place of keyframes[0] (1), too"
+    }
+
+
 def test_rows_at_places_of_their_own_are_taken() -> None:
-    rows = [{**A, "frame_position": p} for p in ("first", 0.01, 0.99, "last")] + [A, B]
+    first, early, late, last = ({**A, "frame_position": p} for p in ("first", 0.01, 0.99, "last"))
+    rows = [first, early, A, B, late, last]
     parameters.validate(FILES, {"audio_url": "https://x/a.wav", "keyframes": rows})
 
 

@@ -221,3 +221,16 @@ def test_a_lora_that_a_parameter_chooses(choice: str):
         ),
     )
     assert plan(prompt) == (CHECKPOINT, StandIn("ltx2", "lora", "loras", "a.safetensors"))
+
+
+def test_what_a_caller_may_choose_instead_has_a_stand_in_too():
+    prompt = ltx(
+        camera=node("CallsheetChoice", value="in", choices="in\nout\nodd"),
+        lora=node(
+            "CallsheetLora", model=["1", 0], lora_name=["camera", 0], strength=1,
+            also="in = in.safetensors\nout = out.safetensors\nodd = odd.gguf",
+        ),
+    )  # fmt: skip
+    now, with_choices = ({s.name for s in plan(prompt, choices=each)} for each in (False, True))
+    assert "in.safetensors" in now
+    assert with_choices - now == {"out.safetensors"}

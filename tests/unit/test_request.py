@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from runner import parameters
-from runner.errors import InvalidParameters
+from runner.errors import InvalidParameters, WorkflowError
 from runner.graph import to_api
 from runner.job import Job
 from runner.request import Ready, check, complete
@@ -269,3 +269,12 @@ def test_so_it_is_inside_a_subgraph() -> None:
     ready = complete(check(job, Workflow(source, None, "w", "1.0.0")), DRAWS)
     sent = to_api(ready.document, DRAWS, literal=ready.literal)
     assert sent["9:5"]["inputs"]["text"] == "{a|b}"
+
+
+def test_a_file_s_own_value_outside_its_limits_is_not_rendered() -> None:
+    found = Workflow(
+        document(parameter("Integer", 1, 5000, "size", "", False, 1, 10, 1)), None, "x", ""
+    )
+    with pytest.raises(WorkflowError, match="size: its default 5000 is not between 1 and 10"):
+        request(found)
+    assert request(found, size=7).values == {"size": 7}, "a caller's own value stands"

@@ -1,5 +1,6 @@
 """Requests made up from each released workflow's schema: valid ones pass, spoilt ones are named."""
 
+import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ FUZZ = settings(
     deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
 
+BOXES = [[0, 0, 0.5, 1], [0.5, 0, 0.5, 1.0], [10, 20.5, 300, 400], [400, 0, 64, 64]]  # apart
 # All that JSON can hold, and what Python takes for it: NaN, numbers without end, half characters.
 CHARACTERS = st.characters(exclude_categories=())
 LEAF = st.one_of(
@@ -61,6 +63,8 @@ def _value(schema: Mapping[str, Any]) -> st.SearchStrategy[Any]:
             return st.text(text, min_size=schema.get("minLength", 0), max_size=most)
         case "integer" | "number":
             return _number(schema)
+        case "array" if "prefixItems" in schema:
+            return st.sampled_from(BOXES)
         case "array":
             least, most = schema["minItems"], min(schema["maxItems"], 4)
             return st.lists(
@@ -68,7 +72,7 @@ def _value(schema: Mapping[str, Any]) -> st.SearchStrategy[Any]:
                 min_size=least,
                 max_size=max(least, most),
                 unique_by=lambda row: _place(row, schema.get("x-unique")),
-            )
+            ).filter(lambda rows: _apart(rows, schema.get("x-unique")))
         case _:
             cells = {key: _value(cell) for key, cell in schema["properties"].items()}
             required = {key: cells.pop(key) for key in schema["required"]}
@@ -79,6 +83,17 @@ def _place(row: Mapping[str, Any], key: str | None) -> object:
     """What no two rows may share; where nothing is said, nothing is shared."""
     place = row.get(key) if key else None
     return object() if place is None else {"first": 0, "last": 1}.get(place, place)
+
+
+def _apart(rows: list[Any], key: str | None) -> bool:
+    """A first row that says nothing is at first, a last one at last; no box is another's."""
+    boxes = [row["bbox"] for row in rows if row.get("bbox")]
+    if not key or not rows:
+        return all(one != other for one, other in itertools.combinations(boxes, 2))
+    ends = [{**rows[0], key: rows[0].get(key) or "first"}, *rows[1:]]
+    ends[-1] = {**ends[-1], key: "last" if ends[-1].get(key) is None else ends[-1][key]}
+    places = [_place(row, key) for row in ends]
+    return len(set(places)) == len(places)
 
 
 def _number(schema: Mapping[str, Any]) -> st.SearchStrategy[Any]:

@@ -79,6 +79,8 @@ def test_required_and_not_given() -> None:
     [
         [A],
         [{**A, "bbox": None, "mask_url": None}],
+        [{**A, "bbox": [0, 0, 0.5, 1]}, {**B, "bbox": [0.5, 0, 0.5, 1]}],  # they touch
+        [{**A, "bbox": [0, 0, 0.6, 1], "mask_url": "m.png"}, {**B, "bbox": [0.4, 0, 0.6, 1]}],
         [{**A, "bbox": [0, 0.5, 100, 20]}, {**B, "mask_url": "https://x.example/m.png"}],
     ],
 )
@@ -107,6 +109,11 @@ def test_right_rows_pass(rows: Any) -> None:
         ([A, {**B, "bbox": [1, 2, -3, 4]}], "speakers[1].bbox", "[1, 2, -3, 4] is not x, y, width"),
         ([{**A, "bbox": [1, 2, "3", 4]}], "speakers[0].bbox", "[1, 2, '3', 4] is not x, y, width"),
         ([{**A, "bbox": [1, 2, math.nan, 4]}], "speakers[0].bbox", "[1, 2, nan, 4] is not x, y"),
+        ([{**A, "bbox": [0, 0, 0, 1]}], "speakers[0].bbox", "[0, 0, 0, 1] has no area; width and height"),
+        ([{**A, "bbox": [9, 9, 5, 0]}], "speakers[0].bbox", "[9, 9, 5, 0] has no area"),
+        ([{**A, "bbox": [0.6, 0, 0.5, 1]}], "speakers[0].bbox", "[0.6, 0, 0.5, 1] leaves the picture: x + width is 1.1"),
+        ([{**A, "bbox": [0, 0, 0.6, 1]}, {**B, "bbox": [0.4, 0, 0.6, 1]}], "speakers[1].bbox",
+         "[0.4, 0, 0.6, 1] overlaps speakers[0].bbox ([0, 0, 0.6, 1])"),
         ([{**A, "bbox": {"x": 1}}], "speakers[0].bbox", "{'x': 1} is not x, y, width, height"),
     ],
 )  # fmt: skip

@@ -21,6 +21,7 @@ class Cloud:
     late: list[str] = field(default_factory=list)  # jobs with an update after the answer
     stop: list[str] = field(default_factory=list)
     poll: float = 0.5  # seconds for which a worker's question for jobs is held open
+    asked: int = 0  # such questions that are open
     pings: list[dict[str, list[str]]] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
 
@@ -101,7 +102,10 @@ class _Handler(BaseHTTPRequestHandler):
                 stop, cloud.stop = cloud.stop, []
                 return self.reply({"jobsToStop": stop}) if stop else self.reply(None)
             most = int(query.get("batch_size", ["1"])[0])
+            cloud.asked += 1
+            cloud.changed.notify_all()
             cloud.changed.wait_for(lambda: cloud.waiting, cloud.poll)
+            cloud.asked -= 1
             jobs, cloud.waiting = cloud.waiting[:most], cloud.waiting[most:]
             cloud.taken |= {job["id"]: time.time() for job in jobs}
         if not jobs:

@@ -50,13 +50,20 @@ def test_a_canceled_job_is_no_error(metrics: Metrics) -> None:
 
 def test_the_port_tells_idle_and_busy(metrics: Metrics) -> None:
     before, turn, port = threading.active_count(), threading.Lock(), free_port()
-    end = metrics.serve(port, turn.locked)
+    looks: list[bool] = []
+
+    def busy() -> bool:
+        looks.append(turn.locked())
+        return looks[-1]
+
+    end = metrics.serve(port, busy)
     try:
         until(lambda: read(metrics, "gpu_idle_seconds_total") > 0.1)
         with turn:
             until(lambda: read(metrics, "gpu_busy") == 1)
             idle = read(metrics, "gpu_idle_seconds_total")
-            threading.Event().wait(0.3)  # three looks
+            seen = len(looks)
+            until(lambda: len(looks) > seen + 3)
             assert read(metrics, "gpu_idle_seconds_total") == idle
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
                 text = answer.read().decode()

@@ -210,7 +210,7 @@ def test_multitalk_s_object_and_answer() -> None:
     ("request_", "says"),
     [
         ({**WAN, "durration": 5}, "durration: is no field of such a request; did you mean duration?"),
-        ({"prompt": "a boat"}, "project_id: is missing, and is required"),
+        ({"prompt": "a boat"}, "project_id: is missing: without `workflow` this is read as a request of the old wan"),
         ({**WAN, "clip_index": 1.5}, "clip_index: is neither a text nor a whole number"),
         ({"image_url": IMAGE, "duration": 5, "project_id": "p"}, "image_url: is no field"),
         ({"duration": 5}, "image_url"),

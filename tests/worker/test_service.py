@@ -258,3 +258,7 @@ def test_without_a_storage_all_outputs_are_kept_if_one_is_too_large(tmp_path: Pa
 def test_what_an_inline_job_could_not_store_knows_its_destination(tmp_path: Path) -> None:
     storage = open_storage(str(tmp_path / "out"))
     assert destination_of(Inlined(storage, "r.json")) == destination_of(storage)
+
+
+def test_no_named_workflow_means_all() -> None:
+    assert (Served().shown, Served(("act",)).shown) == ("all", ["act"])

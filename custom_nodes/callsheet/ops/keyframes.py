@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .limits import show
+from . import rows
+from .limits import is_number, show
 
 FIRST, LAST = "first", "last"
 FIRST_STRENGTH, OTHER_STRENGTH = 1.0, 0.8  # where a row names none
@@ -38,21 +38,18 @@ def parse(
 
     `file_problem` looks at an image: what is wrong with it, or None.
     """
-    try:
-        items = json.loads(text) if text.strip() else []
-    except json.JSONDecodeError as error:
-        return [], [f"not JSON: {error}"]
-    if not isinstance(items, list):
-        return [], [f"not a list of rows like {SHAPE}"]
+    items, unreadable = rows.read(text, shape=SHAPE)
+    if unreadable:
+        return [], unreadable
     count = count_problem(len(items), least=least, most=most, required=required)
     problems = [count] if count else []
-    rows: dict[int, Row] = {}
+    found: dict[int, Row] = {}
     for number, item in enumerate(items, start=1):
-        found = row_problems(item, file_problem)
-        problems += [f"row {number}: {problem}" for problem in found]
-        if not found:
-            rows[number] = row(item, first=number == 1)
-    return list(rows.values()), problems + repeated(rows)
+        wrong = row_problems(item, file_problem)
+        problems += [f"row {number}: {problem}" for problem in wrong]
+        if not wrong:
+            found[number] = row(item, first=number == 1)
+    return list(found.values()), problems + repeated(found, count=len(items))
 
 
 def count_problem(count: int, *, least: int, most: int, required: bool) -> str | None:
@@ -82,15 +79,15 @@ def row(item: dict[str, Any], *, first: bool) -> Row:
 
 
 def row_problems(item: Any, file_problem: Callable[[str], str | None]) -> list[str]:
+    unfit = rows.shape_problems(item, keys=KEYS, shape=SHAPE)
     if not isinstance(item, dict):
-        return [f"{item!r} is not a row like {SHAPE[1:-4]}"]
-    unknown = [f"{key!r} is not one of {', '.join(KEYS)}" for key in item if key not in KEYS]
+        return unfit
     problems = [
         image_problem(item.get("image"), file_problem),
         position_problem(item.get("position")),
         share_problem("strength", item.get("strength")),
     ]
-    return unknown + [problem for problem in problems if problem]
+    return unfit + [problem for problem in problems if problem]
 
 
 def image_problem(value: Any, file_problem: Callable[[str], str | None]) -> str | None:
@@ -110,25 +107,28 @@ def position_problem(value: Any) -> str:
 def share_problem(name: str, value: Any) -> str:
     if value is None or value == "":
         return ""
-    # NaN and Infinity are JSON to Python.
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+    if not is_number(value):
         return f"{name} {value!r} is not a number"
     return "" if 0 <= value <= 1 else f"{name} {show(value)} is not between 0 and 1"
 
 
-def repeated(rows: dict[int, Row]) -> list[str]:
-    """Rows that ask for the same place, whatever the length of the video."""
+def repeated(given: dict[int, Row], *, count: int) -> list[str]:
+    """Rows of `count`, by number, that ask for the same place, whatever the length of the video."""
+    ends = {count: LAST, 1: FIRST}  # a single row is the first
     places = {FIRST: 0.0, LAST: 1.0}
     seen: dict[Any, int] = {}
+    asked: dict[int, str] = {}
     problems: list[str] = []
-    for number, one in rows.items():
-        if one.position is None:
+    for number, one in given.items():
+        position = ends.get(number) if one.position is None else one.position
+        if position is None:
             continue
-        earlier = seen.setdefault(places.get(one.position, one.position), number)
+        asked[number] = said(position) if one.position is not None else f"no position: {position}"
+        earlier = seen.setdefault(places.get(position, position), number)
         if earlier != number:
             problems.append(
-                f"row {earlier} ({said(rows[earlier].position)}) and row {number} "
-                f"({said(one.position)}) are at the same place"
+                f"row {earlier} ({asked[earlier]}) and row {number} ({asked[number]}) "
+                "are at the same place"
             )
     return problems
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from typing import Any
 
 # 0.1 + 0.2 is 0.30000000000000004, and people mean 0.3: off by a millionth of a step is on it.
 TOLERANCE = 1e-6
@@ -151,6 +152,16 @@ def nearest(below: float, above: float, *, maximum: float) -> str:
 
 def characters(count: int) -> str:
     return "1 character" if count == 1 else f"{count} characters"
+
+
+def is_number(value: Any) -> bool:
+    """A finite one. To Python, NaN and Infinity are JSON, true is a number and no int too large."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that no float holds
+        return False
 
 
 def show(value: float) -> str:

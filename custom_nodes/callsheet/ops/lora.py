@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import math
 from dataclasses import dataclass
 from typing import Any
 
-from .limits import show
+from . import rows
+from .limits import is_number, show
 
 KEYS = ("lora", "strength", "on")
 SHAPE = '[{"lora": "a.safetensors", "strength": 1.0, "on": true}, …]'
@@ -25,14 +24,9 @@ def parse(text: str) -> tuple[list[Row], list[str]]:
 
     A row that is off or at strength 0 is left out: nothing of it is loaded, its file may be absent.
     """
-    if not text.strip():
-        return [], []
-    try:
-        items = json.loads(text)
-    except json.JSONDecodeError as error:
-        return [], [f"not JSON: {error}"]
-    if not isinstance(items, list):
-        return [], [f"not a list of rows like {SHAPE}"]
+    items, unreadable = rows.read(text, shape=SHAPE)
+    if unreadable:
+        return [], unreadable
     problems = [
         f"row {number}: {problem}"
         for number, item in enumerate(items, start=1)
@@ -40,14 +34,13 @@ def parse(text: str) -> tuple[list[Row], list[str]]:
     ]
     if problems:
         return [], problems
-    rows = [Row(item["lora"], strength_of(item)) for item in items if active(item)]
-    return rows, []
+    return [Row(item["lora"], strength_of(item)) for item in items if active(item)], []
 
 
 def row_problems(item: Any) -> list[str]:
+    problems = rows.shape_problems(item, keys=KEYS, shape=SHAPE)
     if not isinstance(item, dict):
-        return [f"{item!r} is not a row like {SHAPE[1:-4]}"]
-    problems = [f"{key!r} is not one of {', '.join(KEYS)}" for key in item if key not in KEYS]
+        return problems
     if not isinstance(item.get("on", True), bool):
         problems.append(f"on {item['on']!r} is not true or false")
     problems += strength_problems(item.get("strength"))
@@ -65,8 +58,7 @@ def lora_problems(value: Any) -> list[str]:
 def strength_problems(value: Any) -> list[str]:
     if value is None or value == "":
         return []
-    # NaN and Infinity are JSON to Python.
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+    if not is_number(value):
         return [f"strength {value!r} is not a number"]
     if abs(value) > STRONGEST:
         return [f"strength {show(value)} is not between {show(-STRONGEST)} and {show(STRONGEST)}"]

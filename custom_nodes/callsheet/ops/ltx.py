@@ -246,8 +246,7 @@ def choose_preset(presets: dict[str, Preset], name: str) -> Preset:
 
 def check_number(where: str, value: Any, *, whole: bool) -> None:
     wanted = "a whole number" if whole else "a number"
-    is_number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or value <= 0:
+    if not limits.is_number(value) or (whole and not isinstance(value, int)) or value <= 0:
         raise ValueError(f"{where}: {value!r} is not {wanted} above 0")
 
 

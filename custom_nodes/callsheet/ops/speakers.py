@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,8 +11,8 @@ import av
 import numpy as np
 import torch
 
-from . import audio, loudness
-from .limits import show
+from . import audio, loudness, rows
+from .limits import is_number, show
 from .media import CODEC_DELAY
 from .speech import RATE, video_frames
 
@@ -56,21 +54,18 @@ def parse(
 
     `audio_problem` and `mask_problem` look at a file: what is wrong with it, or None.
     """
-    try:
-        items = json.loads(text) if text.strip() else []
-    except json.JSONDecodeError as error:
-        return [], [f"not JSON: {error}"]
-    if not isinstance(items, list):
-        return [], [f"not a list of rows like {SHAPE}"]
+    items, unreadable = rows.read(text, shape=SHAPE)
+    if unreadable:
+        return [], unreadable
     count = count_problem(len(items), least=least, most=most, required=required)
     problems = [count] if count else []
-    rows: dict[int, Row] = {}
+    found: dict[int, Row] = {}
     for number, item in enumerate(items, start=1):
-        found = row_problems(item, audio_problem, mask_problem)
-        problems += [f"row {number}: {problem}" for problem in found]
-        if not found:
-            rows[number] = Row(item["audio"], box(item.get("bbox")), item.get("mask") or "")
-    return list(rows.values()), problems + overlaps(rows)
+        wrong = row_problems(item, audio_problem, mask_problem)
+        problems += [f"row {number}: {problem}" for problem in wrong]
+        if not wrong:
+            found[number] = Row(item["audio"], box(item.get("bbox")), item.get("mask") or "")
+    return list(found.values()), problems + overlaps(found)
 
 
 def count_problem(count: int, *, least: int, most: int, required: bool) -> str | None:
@@ -97,9 +92,9 @@ def row_problems(
     audio_problem: Callable[[str], str | None],
     mask_problem: Callable[[str], str | None],
 ) -> list[str]:
+    unfit = rows.shape_problems(item, keys=KEYS, shape=SHAPE)
     if not isinstance(item, dict):
-        return [f"{item!r} is not a row like {SHAPE[1:-4]}"]
-    unknown = [f"{key!r} is not one of {', '.join(KEYS)}" for key in item if key not in KEYS]
+        return unfit
     sound = item.get("audio")
     problems = [
         "no audio is chosen"
@@ -108,7 +103,7 @@ def row_problems(
         box_problem(item.get("bbox")),
         file_problem("mask", item.get("mask") or "", mask_problem),
     ]
-    return unknown + [problem for problem in problems if problem]
+    return unfit + [problem for problem in problems if problem]
 
 
 def file_problem(name: str, value: Any, look: Callable[[str], str | None]) -> str | None:
@@ -138,18 +133,16 @@ def box_problem(value: Any) -> str | None:
 
 
 def is_length(value: Any) -> bool:
-    # NaN and Infinity are JSON to Python, and true is a number to it.
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(value) and value >= 0
+    return is_number(value) and value >= 0
 
 
 def in_shares(values: Sequence[float]) -> bool:
     return all(value <= 1 for value in values)
 
 
-def overlaps(rows: dict[int, Row]) -> list[str]:
+def overlaps(given: dict[int, Row]) -> list[str]:
     """Boxes of one unit that overlap, whatever the picture's size; a mask stands for its box."""
-    boxes = {number: row.bbox for number, row in rows.items() if row.bbox and not row.mask}
+    boxes = {number: row.bbox for number, row in given.items() if row.bbox and not row.mask}
     if len(boxes) < 2:
         return []
     (first, one), (second, other) = list(boxes.items())[:2]

@@ -8,10 +8,10 @@ for the sound, shift 7 at 480 and 11 at 720. With it, those of ComfyUI's Infinit
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass, fields
 from typing import Any
 
+from . import limits
 from .buckets import TABLES, check_size
 
 TURBO, FULL = "turbo", "full"
@@ -76,6 +76,5 @@ def check_shifts(where: str, shifts: dict[str, Any]) -> None:
 
 def check_number(where: str, value: Any, *, whole: bool) -> None:
     wanted = "a whole number" if whole else "a number"
-    is_number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or value <= 0:
+    if not limits.is_number(value) or (whole and not isinstance(value, int)) or value <= 0:
         raise ValueError(f"{where}: {value!r} is not {wanted} above 0")

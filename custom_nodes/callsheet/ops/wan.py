@@ -11,6 +11,8 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
+from . import limits
+
 BOUNDARY = 0.875
 FLOW_SHIFT_480P = 3.0
 FLOW_SHIFT_720P = 5.0
@@ -134,6 +136,5 @@ def parse_preset(name: str, row: Any) -> Preset:
 
 def check_number(where: str, value: Any, *, whole: bool) -> None:
     wanted = "a whole number" if whole else "a number"
-    is_number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or value <= 0:
+    if not limits.is_number(value) or (whole and not isinstance(value, int)) or value <= 0:
         raise ValueError(f"{where}: {value!r} is not {wanted} above 0")

@@ -46,5 +46,7 @@ def diff(
     if as_json:
         print_json({"before": before, "after": after, **found.to_dict()})
     else:
-        review.show_comparison(found, before=before, after=after)
+        review.show_comparison(
+            found, before=before, after=after, identical=old.document == new.document
+        )
     raise typer.Exit(0 if found.same else 1)

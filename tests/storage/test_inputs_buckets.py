@@ -1,7 +1,6 @@
 """Inputs from gs:// and s3://: with the real clients, only where the operator allows it."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator
@@ -12,10 +11,8 @@ import boto3
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from gcp_storage_emulator.server import create_server
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
-from moto.server import ThreadedMotoServer
 
 from runner.errors import RequestError
 from runner.inputs import sources
@@ -23,6 +20,10 @@ from runner.inputs.buckets import Buckets
 from runner.inputs.cache import Cache
 from runner.inputs.net import Downloads, Patience
 from runner.inputs.sources import Failed, Fetched, Limits, Moved, Wanted
+
+from clouds import Emulator
+
+sys.path.append(str(Path(__file__).parents[1] / "unit"))
 
 from media_site import Asked, Site, picture
 
@@ -39,35 +40,6 @@ class Cloud:
 
     def url(self, key: str) -> str:
         return f"{self.scheme}://{BUCKET}/{key}"
-
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nothing of this machine's own accounts."""
-    for name in [n for n in os.environ if n.startswith(("AWS_", "GOOGLE_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("NO_GCE_CHECK", "true")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-
-
-@pytest.fixture(scope="module")
-def moto_url() -> Generator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def emulator_url() -> Generator[str]:
-    server = create_server("127.0.0.1", 0, in_memory=True)
-    server.start()
-    yield f"http://127.0.0.1:{server._api._httpd.server_address[1]}"
-    server.stop()
 
 
 @pytest.fixture
@@ -95,8 +67,8 @@ def s3(moto_url: str, keys: None, monkeypatch: pytest.MonkeyPatch) -> Generator[
 
 
 @pytest.fixture
-def gs(emulator_url: str, monkeypatch: pytest.MonkeyPatch) -> Generator[Cloud]:
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator_url)
+def gs(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Generator[Cloud]:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator.url)
     direct = storage.Client(project="test", credentials=AnonymousCredentials())
     bucket = direct.create_bucket(BUCKET)
     yield Cloud("gs", lambda key, body: bucket.blob(key).upload_from_string(body))
