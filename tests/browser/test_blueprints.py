@@ -178,4 +178,4 @@ def test_it_renders_what_the_nodes_rendered_that_it_stands_for(
         return frames(done.artifacts[0].location)
 
     mine = Workflow(grafted(home.document, load(file)), None, home.name, home.version)
-    assert np.array_equal(render(mine), render(home))
+    assert np.abs(render(mine).astype(float) - render(home)).mean() < 1  # of 255
