@@ -81,8 +81,8 @@ clean:     ## remove what setup and runs made in this checkout
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 .venv/.installed: .venv/bin/uv requirements.lock pyproject.toml
-	@echo "setup 2/3  packages of requirements.lock (torch and ComfyUI's among them, about 5 GB on disk)"
-	$(BIN)/uv pip sync --python $(BIN)/python --require-hashes requirements.lock
+	@echo "setup 2/3  packages of requirements.lock (torch and ComfyUI's among them, about 5 GB on disk; takes minutes)"
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --editable .
 	@touch $@
 

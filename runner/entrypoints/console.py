@@ -125,8 +125,7 @@ def show_result(result: Result) -> None:
     for note in result.notes:
         out.print(Text.assemble(("  note  ", "yellow"), note), highlight=False, soft_wrap=True)
     if result.rehearsal:
-        out.print("  [dim]rehearsed on stand-in weights: graph, parameters, timing, sizes and sound "
-                  "are real; the picture is not[/]", highlight=False)  # fmt: skip
+        _say(Text("rehearsed on stand-in weights: all is real but the picture", "dim"), 2)
 
 
 def show_note(said: str) -> None:
@@ -247,7 +246,9 @@ def show_findings(workflow: Workflow, findings: tuple[Finding, ...], *, asked: s
     errors = len(findings) - warnings - len(absent) + bool(absent)  # those are one line
     counted = [_counted(n, word) for n, word in ((errors, "error"), (warnings, "warning")) if n]
     said = Text(", ".join(counted)) if counted else Text("fine", "green")
-    out.print(Text.assemble(f"{workflow.reference}: ", said), soft_wrap=True)
+    # A file may hold a released version's name and be another by now.
+    named = asked if asked.endswith(".json") else workflow.reference
+    out.print(Text.assemble(f"{named}: ", said), soft_wrap=True)
 
 
 def _counted(number: int, word: str) -> str:

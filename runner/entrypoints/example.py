@@ -73,4 +73,4 @@ def _speak(file: Path) -> None:
 
 
 if __name__ == "__main__":
-    print(make(Path(sys.argv[1])))
+    print(f"three pictures, a sound and a request: {make(Path(sys.argv[1]))}")

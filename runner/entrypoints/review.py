@@ -67,6 +67,16 @@ def show_release(release: Release, *, path: Path | None, today: date) -> None:
         )
     else:
         out.print(Text.assemble((release.reference, "bold green"), f"  {path}"), soft_wrap=True)
+        if release.previous:
+            out.print(Text(_reached(release.name, release.previous, release.version), "dim"))
+
+
+def _reached(name: str, before: str, version: str) -> str:
+    """Which callers get the version. Pure."""
+    old, major = before.partition(".")[0], version.partition(".")[0]
+    if old == major:
+        return f"callers of {name}@{major} get it"
+    return f"callers of {name}@{old} keep {before}; this one is {name}@{major}"
 
 
 def _table(changes: Sequence[Change]) -> Table:

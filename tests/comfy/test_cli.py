@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from runner.preview import GUTTER, WIDTH
+
 RUN = ["run", "wan-t2v", "--rehearse", "-p", "prompt=a red kite", "-p", "num_frames=17", "-p",
        "width=128", "-p", "height=96", "-p", "steps=4"]  # fmt: skip
 
@@ -32,7 +34,7 @@ def test_json_is_one_document_whose_probe_matches_the_request(tmp_path: Path) ->
     result = json.loads(done.stdout)
     video = Path(result["artifacts"][0]["location"])
     with Image.open(video.with_suffix(".png")) as sheet:
-        assert sheet.width == 6 * 240
+        assert sheet.width == 6 * WIDTH + 7 * GUTTER
     assert str(video.with_suffix(".png")) in done.stderr
     assert "\033" not in done.stderr  # no terminal, no picture
     probe = result["artifacts"][0]["probe"]
@@ -110,7 +112,12 @@ def test_an_interrupted_run_cancels_the_job_and_leaves_nothing(
                "width=640", "-p", "height=480", "-p", "steps=100", "--to", str(tmp_path / "out")]  # fmt: skip
     places = {"CALLSHEET_HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path)}
     with subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, env={**os.environ, **places}
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **places},
+        # A shell's background jobs ignore it, and so would their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:

@@ -70,6 +70,8 @@ def test_ctrl_c_cancels_there(cloud: Cloud, asked: Asked, tmp_path: Path) -> Non
     process = subprocess.Popen(
         [Path(sys.executable).with_name("callsheet"), *words],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # A shell's background jobs ignore it, and so would their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     assert process.stderr is not None
     for line in process.stderr:
