@@ -41,7 +41,7 @@ docs: setup    ## the documentation site, links checked, in build/site/index.htm
 pictures: setup  ## the pictures of the editor in the documentation and on the help pages; needs Chromium
 	$(BIN)/python docs/site/screens.py $(ARGS)
 
-bench: setup   ## the figures of benchmarks/report.md, measured anew; a quarter of an hour; ARGS="overhead" shows one part
+bench: setup   ## the figures of benchmarks/report.md, measured anew; two minutes; ARGS="overhead" shows one part
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
 image: setup   ## the image's steps in an empty root, with a job in it, without Docker; as root, with debootstrap

@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 from workbench import Figure
 
 HERE = Path(__file__).parent
-PARTS = ("startup", "overhead", "conversion", "memory", "pipelining")
+PARTS = ("startup", "coldstart", "overhead", "conversion", "memory", "pipelining")
 
 
 def main(wanted: Sequence[str]) -> None:
@@ -84,7 +84,7 @@ def _plot(figures: Sequence[Figure], target: Path) -> None:
     axis.set_xlabel("times what it is compared with")
     axis.spines[["top", "right"]].set_visible(False)
     plot.tight_layout()
-    plot.savefig(target, dpi=110)
+    plot.savefig(target, dpi=110, bbox_inches="tight")
 
 
 if __name__ == "__main__":
