@@ -74,6 +74,7 @@ def plan(
         raise ReleaseRefused(f"{name!r} is no name: small letters, digits and -, as in wan-t2v",
                              reason="bad_name")  # fmt: skip
     require_releasable(document)
+    document = _without_own_files(document)
     wanted = None if version is None else _parsed(version)
     known = _known(name, folders)
     _require_free(name, wanted, known)
@@ -87,6 +88,16 @@ def plan(
         chosen = _chosen(name, base, wanted, comparison)
     released = _stamped(document, name, _text(chosen))
     return Release(name, _text(chosen), released, _text(base) if base else None, comparison)
+
+
+def _without_own_files(document: Document) -> Document:
+    """Without the files that its maker ran with, where each caller gives others. Pure."""
+    given = [
+        parameter
+        for parameter in parameters.read(document)
+        if parameter.required and parameter.kind in (*parameters.MEDIA, *parameters.ROWS)
+    ]
+    return parameters.fill(document, given, {parameter.name: None for parameter in given})
 
 
 def next_version(version: Version, bump: Bump) -> Version:

@@ -8,8 +8,9 @@ from urllib.parse import quote
 
 from runner import check, parameters, workflow
 from runner.comparison import compare
-from runner.errors import InvalidParameters, UnknownWorkflow
+from runner.errors import InvalidParameters, RequestError, UnknownWorkflow, WorkflowError
 from runner.parameters import MEDIA, ROWS, Parameter
+from runner.release import Release, plan
 from runner.shape import mapping, sequence
 from runner.workflow import Document, Workflow
 
@@ -70,10 +71,19 @@ def _reference(document: Document, folders: Sequence[Path]) -> tuple[str, list[s
         ]
     if _same_but_for_values(document, released):
         return f"{name}@{major}", []
-    return f"{name}@{major}", [
-        f"The graph is another than that of {released.reference}, which services run: "
-        f"`callsheet release FILE --as {name}` makes it a version"
+    planned = _planned(document, name, folders)
+    return f"{name}@{planned.version.partition('.')[0]}" if planned else f"{name}@{major}", [
+        f"Services run {released.reference}, and this graph is another: "
+        f"`callsheet release FILE --as {name}` makes it {planned.reference if planned else 'a version'}"
     ]
+
+
+def _planned(document: Document, name: str, folders: Sequence[Path]) -> Release | None:
+    """The release that the workflow would be, if it can be one."""
+    try:
+        return plan(document, name=name, folders=folders)
+    except (RequestError, WorkflowError):
+        return None
 
 
 def _same_but_for_values(document: Document, released: Workflow) -> bool:

@@ -180,7 +180,8 @@ def test_a_changed_graph_is_no_released_version(editor: Editor) -> None:
         }"""
     )
     _, said = copied(editor)
-    assert "another than that of wan-t2v@1" in said
+    assert "Services run wan-t2v@1" in said
+    assert "makes it wan-t2v@1.0.1" in said
 
 
 def test_a_workflow_without_a_name_asks_for_one(editor: Editor) -> None:

@@ -167,6 +167,21 @@ def test_the_released_file_says_who_it_is_and_keeps_no_editor_state(tmp_path: Pa
     assert json.dumps(source) == before
 
 
+def test_files_that_each_caller_gives_are_left_out(tmp_path: Path) -> None:
+    source = dance()
+    rows = '[{"image": "mine.png"}]'
+    source["nodes"] += [
+        parameter("Image", 4, "face.png", "image_url", "Who speaks.", True),
+        parameter("Keyframes", 5, rows, "keyframes", "Pictures.", True, 1, 9),
+        parameter("Audio", 6, "wind.wav", "audio_url", "Heard by default.", False, 30),
+    ]
+    before = json.dumps(source)
+    put(tmp_path, source)
+    found = workflow.find("dance@1.0.0", [tmp_path]).document["nodes"]
+    assert [node["widgets_values"][0] for node in found[-3:]] == ["", "[]", "wind.wav"]
+    assert json.dumps(source) == before
+
+
 def test_sha256sum_agrees_with_the_list(tmp_path: Path) -> None:
     put(tmp_path, dance())
     put(tmp_path, dance(cfg=6))

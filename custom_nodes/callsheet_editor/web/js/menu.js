@@ -39,7 +39,7 @@ async function copyAsRequest() {
     } catch {
       return showText(text, notes, t); // no clipboard without https, but for localhost
     }
-    toast(notes.length ? "warn" : "success", t.copied, notes.join("\n"));
+    toast(notes.length ? "warn" : "success", t.copied, notes.map((note) => (notes.length > 1 ? `• ${note}` : note)).join("\n"));
   } catch (error) {
     toast("error", t.notCopied, error.message);
   }
